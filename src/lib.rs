@@ -1,0 +1,24 @@
+//! `libgcshim.so`: a drop-in malloc that checks CPython's reference counts against memory.
+//!
+//! The layers, bottom to top; each uses only those above it in this list (`tests/tidy.rs` reads the `use` lines):
+//!
+//! - [`options`]   what a user can set, one table for the shim and the command line
+//! - [`sys`]       system calls, locks, thread-local slots, text without allocation
+//! - [`meta`]      the shim's own memory, never beside the program's
+//! - [`heap`]      size classes, slabs, large blocks, page map, thread caches, remote frees
+//! - [`roots`]     where a pointer can hide outside the heap
+//! - [`mark`]      frontier, scan, counting; knows nothing of CPython
+//! - [`python`]    the object model: what is an object, what it claims, what it owns
+//! - [`weakref_hooks`]  words that point and do not own
+//! - [`finalizers`]     what is asked of an object before it goes: first of all its reference count
+//! - [`audit`]     snapshot, child, census, verdicts, report records
+//! - [`interpose`] the exported C functions, bootstrap, fork, thread end
+#![cfg_attr(not(test), no_std)]
+#![no_builtins]
+#![allow(clippy::missing_safety_doc)]
+
+pub mod options;
+pub mod sys;
+
+#[cfg(not(test))]
+mod runtime;
