@@ -18,6 +18,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt { name: "GCSHIM_AUDIT", values: "exit,signal,never", default: "exit", help: "When to audit: at interpreter exit, on SIGUSR2 (see GCSHIM_SIGNAL), or only when asked through the C function." },
     Opt { name: "GCSHIM_SIGNAL", values: "1..64", default: "12", help: "The signal that asks for an audit when GCSHIM_AUDIT has signal; 12 is SIGUSR2." },
     Opt { name: "GCSHIM_REPORT", values: "FILE", default: "(none)", help: "Append the report's records to FILE, one JSON object a line; %p is the process id." },
+    Opt { name: "GCSHIM_PLAIN", values: "0|1", default: "1", help: "1: print the findings as plain lines on stderr." },
     Opt { name: "GCSHIM_EXITCODE", values: "1..255", default: "(the program's own)", help: "Exit status when a failing verdict was found." },
     Opt { name: "GCSHIM_FAIL_ON", values: "verdict,...", default: "leaked-object,leaked-reference,over-released,uncollectable-cycle,missing-traverse,leaked-block", help: "Which verdicts count as failing." },
     Opt { name: "GCSHIM_SUPPRESSIONS", values: "FILE", default: "(none)", help: "Findings to leave out, one a line: VERDICT:TYPE-PATTERN, with * for any text." },
