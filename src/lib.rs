@@ -19,6 +19,9 @@
 
 pub mod options;
 pub mod sys;
+pub mod meta;
+pub mod heap;
+pub mod interpose;
 
 #[cfg(not(test))]
 mod runtime;

@@ -1,0 +1,130 @@
+//! The links between free blocks, and the mark of a free block.
+//!
+//! A free block's first word holds the way to the next one: `next ^ this`, less than the largest slab, written twice (in both halves
+//! of the word) and then xored with a secret of the process and with the block's own address. So a link that was overwritten, in part or
+//! as a whole, or copied from elsewhere, is noticed: an overflow by one changes one half only. Nobody who does not know the
+//! secret can steer it, and one who does cannot leave the slab.
+//!
+//! A list's head is the address of its first block. An address with bit 3 set ends the list: blocks are multiples of 16, so no
+//! block has it, and "empty" is one test of the head.
+//!
+//! The second word holds a canary, a second secret xored with the address. `malloc` clears it; `free` that finds it sees a block
+//! which is free already. It also tells a snapshot of a thread stopped amid `free` that the block is as good as free.
+
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::size_class::MAX_SLAB_BYTES;
+use crate::sys::raw;
+
+/// In an address: the end of a list, no block.
+pub const END: usize = 8;
+
+/// Bits that a step from one block of a slab to another, or to the end, can have.
+const STEP_BITS: usize = (MAX_SLAB_BYTES - 1) & !7;
+
+static LINK_SECRET: AtomicUsize = AtomicUsize::new(0);
+static CANARY_SECRET: AtomicUsize = AtomicUsize::new(0);
+
+/// Draws the secrets. Before the first block is handed out, and only then.
+pub fn draw_secrets() {
+    let mut bytes = [0u8; 16];
+    if !raw::random_bytes(&mut bytes) {
+        // Early at boot, or a sandbox: address space randomisation and the clock are left.
+        let seed = (raw::coarse_now_ns() ^ (&raw const bytes as u64) << 20 ^ (draw_secrets as *const () as u64)) as u128;
+        bytes = (seed | 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+            .to_ne_bytes();
+    }
+    let both = u128::from_ne_bytes(bytes);
+    LINK_SECRET.store(both as usize, Relaxed);
+    CANARY_SECRET.store((both >> 64) as usize | 1, Relaxed);
+}
+
+/// The word that stands in free block `at` whose successor is `next` (a block of the same slab, or an end).
+#[inline(always)]
+pub fn encode(at: usize, next: usize) -> usize {
+    let step = at ^ next;
+    debug_assert!(step & !STEP_BITS == 0);
+    (step | step << 32) ^ LINK_SECRET.load(Relaxed) ^ at
+}
+
+/// The successor of free block `at`, read from its first word; `None` if the word was not written by [`encode`].
+#[inline(always)]
+pub fn decode(at: usize, word: usize) -> Option<usize> {
+    let step = word ^ LINK_SECRET.load(Relaxed) ^ at;
+    if step != step.rotate_left(32) || step as u32 & !(STEP_BITS as u32) != 0 {
+        return None;
+    }
+    Some(at ^ (step as u32 as usize))
+}
+
+/// The second word of free block `at`.
+#[inline(always)]
+pub fn canary(at: usize) -> usize {
+    CANARY_SECRET.load(Relaxed) ^ at
+}
+
+/// Whether `head` names no block.
+#[inline(always)]
+pub fn is_end(head: usize) -> bool {
+    head & END != 0
+}
+
+/// Makes `at` a free block followed by `next`.
+///
+/// # Safety
+/// `at` is a block of ours that nobody uses, and `next` is as for [`encode`].
+#[inline(always)]
+pub unsafe fn mark_free(at: usize, next: usize) {
+    // SAFETY: a block has at least 16 bytes and belongs to the caller.
+    unsafe {
+        let words = at as *mut usize;
+        words.add(1).write(canary(at));
+        words.write(encode(at, next));
+    }
+}
+
+/// The successor of free block `at`; `None` if its link is corrupted.
+///
+/// # Safety
+/// `at` is a readable block.
+#[inline(always)]
+pub unsafe fn next(at: usize) -> Option<usize> {
+    // SAFETY: the caller's duty.
+    decode(at, unsafe { (at as *const usize).read() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_comes_back_and_any_change_to_it_is_noticed() {
+        draw_secrets();
+        let slab = 0x7f12_3458_0000usize;
+        for (at, to) in [
+            (slab, slab + 48),
+            (slab + 0x7fff0, slab),
+            (slab + 96, slab | END),
+            (slab + 16, (slab + 16) | END),
+        ] {
+            let word = encode(at, to);
+            assert_eq!(decode(at, word), Some(to));
+            for byte in 0..8 {
+                for value in 1..=255usize {
+                    assert_eq!(decode(at, word ^ value << (8 * byte)), None, "byte {byte} ^ {value}");
+                }
+            }
+            assert_eq!(decode(at ^ 16, word).filter(|&n| n != to ^ 16), None);
+        }
+    }
+
+    #[test]
+    fn plain_values_are_no_links() {
+        draw_secrets();
+        let at = 0x7f12_3458_0040usize;
+        for word in [0, 1, usize::MAX, at, at + 48, 0x4141_4141_4141_4141] {
+            assert_eq!(decode(at, word), None);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The program's memory: size classes, slabs, large blocks, page map, thread caches, remote frees.
+//!
+//! One malloc: the size chooses a bin of the thread's [`cache`], its first slab's [`free_list`] gives the block. One free: the
+//! [`page_map`] names the slab, the block is checked and pushed. Neither takes a lock, makes a system call or touches `errno`.
+//! What is rarer goes through [`slab`], and once per slab through the [`pool`] to the [`region`]s.
+//!
+//! Signals: a handler that returns normally may interrupt anything here. One that itself calls `malloc` or `free` on the interrupted
+//! thread is outside what C allows. It does no harm unless it interrupts `malloc` between reading and writing the list head of
+//! the same slab (a few instructions; both would get the same block), or a holder of a lock here (it would wait for itself).
+
+pub mod cache;
+pub mod free_list;
+pub mod misuse;
+pub mod page_map;
+pub mod pool;
+pub mod region;
+pub mod size_class;
+pub mod slab;
+pub mod span;
+pub mod view;
+
+#[cfg(test)]
+mod model_test;
+
+use core::ptr::null_mut;
+use core::sync::atomic::{Ordering::*, compiler_fence};
+
+use crate::meta;
+use crate::sys::memory::GRANULE;
+pub use misuse::foreign_frees;
+use size_class::{MAX_DIRECT_SIZE, MAX_SLAB_SIZE};
+use span::{Span, kind};
+
+/// Which blocks can be Python objects. Blocks of the two domains never share a slab.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Domain {
+    /// Everything that comes through the C names.
+    Raw = 0,
+    /// What CPython's object allocator asked for.
+    Object = 1,
+}
+
+/// The largest request: beyond it, the difference of two addresses in a block would not fit its type.
+const MAX_SIZE: usize = isize::MAX as usize;
+
+/// A block of at least `size` bytes, at a multiple of 16; each call's is unique, also for size 0. Null when out of memory. `errno` stays as it is.
+#[inline(always)]
+pub fn allocate(size: usize, domain: Domain) -> *mut u8 {
+    if size > MAX_DIRECT_SIZE {
+        return allocate_larger(size, domain);
+    }
+    // SAFETY: the index is in range; every entry is a slab of this thread, or the empty one.
+    unsafe {
+        let block = pop(cache::direct(cache::mine(), domain, size));
+        if !block.is_null() {
+            return block;
+        }
+    }
+    allocate_slow(size, domain)
+}
+
+#[inline(never)]
+fn allocate_larger(size: usize, domain: Domain) -> *mut u8 {
+    if size <= MAX_SLAB_SIZE {
+        // SAFETY: as in allocate.
+        let block = unsafe { pop(cache::bin(cache::mine(), domain, size_class::class_of(size))) };
+        if !block.is_null() {
+            return block;
+        }
+    }
+    allocate_slow(size, domain)
+}
+
+/// Takes the first block off a slab's list; null if it is empty.
+///
+/// # Safety
+/// `span` is a slab that the calling thread owns, or `cache::NO_SLAB`.
+#[inline(always)]
+unsafe fn pop(span: *mut Span) -> *mut u8 {
+    // SAFETY: the owner alone touches the list; a block on it is readable and writable.
+    unsafe {
+        let at = (*span).free;
+        if free_list::is_end(at) {
+            return null_mut();
+        }
+        let Some(next) = free_list::next(at) else {
+            misuse::corrupted_free_list(at, (*span).block_bytes)
+        };
+        // Counted first: a process forked in between sees a block too many in use, not one too few.
+        (*span).used += 1;
+        (*span).free = next;
+        (at as *mut usize).add(1).write(0);
+        at as *mut u8
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
+    if size > MAX_SIZE {
+        return null_mut();
+    }
+    if size > MAX_SLAB_SIZE {
+        return allocate_single(size, GRANULE, domain);
+    }
+    allocate_class(size_class::class_of(size), domain)
+}
+
+fn allocate_class(class: usize, domain: Domain) -> *mut u8 {
+    let cache = cache::mine_or_new();
+    if cache.is_null() {
+        return null_mut();
+    }
+    // SAFETY: the cache is the calling thread's; refill returns a slab of it with a free block.
+    unsafe {
+        let span = slab::refill(cache, domain, class);
+        if span.is_null() { null_mut() } else { pop(span) }
+    }
+}
+
+fn allocate_single(size: usize, align: usize, domain: Domain) -> *mut u8 {
+    let span = pool::new_single(size, align, domain);
+    if span.is_null() {
+        return null_mut();
+    }
+    // SAFETY: the span was made for this call.
+    unsafe { (*span).base as *mut u8 }
+}
+
+/// As [`allocate`], with all of the first `size` bytes zero.
+#[inline]
+pub fn allocate_zeroed(size: usize, domain: Domain) -> *mut u8 {
+    let block = allocate(size, domain);
+    if block.is_null() {
+        return block;
+    }
+    // SAFETY: the block has at least size bytes; a block of ours is in the page map.
+    unsafe {
+        if size > MAX_SLAB_SIZE && (*page_map::span_at(block as usize)).zeroed {
+            return block;
+        }
+        libc::memset(block.cast(), 0, size);
+    }
+    block
+}
+
+/// As [`allocate`], at a multiple of `align`, which must be a power of two.
+pub fn allocate_aligned(size: usize, align: usize, domain: Domain) -> *mut u8 {
+    if align <= 16 {
+        return allocate(size, domain);
+    }
+    if size > MAX_SIZE {
+        return null_mut();
+    }
+    let Some(class) = size_class::aligned_class(size, align) else {
+        return allocate_single(size, align, domain);
+    };
+    // SAFETY: as in allocate.
+    let block = unsafe { pop(cache::bin(cache::mine(), domain, class)) };
+    if block.is_null() {
+        allocate_class(class, domain)
+    } else {
+        block
+    }
+}
+
+/// Frees a block. Null is fine, a pointer that is not ours is counted and left alone, misuse ends the process with a line.
+#[inline(always)]
+pub fn free(ptr: *mut u8) {
+    let at = ptr as usize;
+    let span = page_map::span_at(at);
+    if span.is_null() {
+        return misuse::free_of_unmapped(at);
+    }
+    // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
+    unsafe {
+        if (*span).owner.load(Relaxed) != cache::mine() as usize {
+            return slab::free_foreign_owned(span, at);
+        }
+        slab::check_block(span, at);
+        free_list::mark_free(at, (*span).free);
+        // The link before the head, the head before the count: a process forked in between never has a block twice.
+        compiler_fence(Release);
+        (*span).free = at;
+        compiler_fence(Release);
+        (*span).used -= 1;
+        if (*span).used == 0 {
+            slab::retire(span);
+        }
+    }
+}
+
+/// Bytes that may be used in the block that starts at `ptr`; 0 if it is no block of ours.
+pub fn usable_size(ptr: *mut u8) -> usize {
+    let at = ptr as usize;
+    let span = page_map::span_at(at);
+    if span.is_null() {
+        return 0;
+    }
+    // SAFETY: page map entries are records; a slab's block is readable.
+    unsafe {
+        if (*span).kind.load(Relaxed) == kind::SLAB {
+            slab::check_block(span, at);
+        } else if at != (*span).base {
+            misuse::free_of_no_block(span, at);
+        }
+        (*span).block_bytes
+    }
+}
+
+/// A block of at least `size` bytes that starts with what was in `ptr`, which is freed unless it is the same one. With a null `ptr`, as
+/// [`allocate`]. Null when out of memory, and then `ptr` is as before. `ptr` must be ours: ask [`misuse::is_foreign`] first.
+pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
+    if ptr.is_null() {
+        return allocate(size, domain);
+    }
+    let old = usable_size(ptr);
+    if old == 0 || size > MAX_SIZE {
+        return null_mut();
+    }
+    // In place while it fits and does not waste more than half of the block.
+    if size <= old && (size >= old / 2 || old <= 64) {
+        return ptr;
+    }
+    if old > MAX_SLAB_SIZE && size > MAX_SLAB_SIZE {
+        let span = page_map::span_at(ptr as usize);
+        // SAFETY: the block is the caller's and has a span of its own: slabs' blocks are smaller.
+        unsafe {
+            if pool::resize_in_place(span, size) {
+                return ptr;
+            }
+            if (*span).kind.load(Relaxed) == kind::HUGE && size > pool::MAX_LARGE_BYTES {
+                let moved = pool::remap_huge(span, size);
+                if !moved.is_null() {
+                    return moved;
+                }
+            }
+        }
+    }
+    let new = allocate(size, domain);
+    if new.is_null() {
+        return new;
+    }
+    // SAFETY: two blocks of at least this many bytes, both the caller's.
+    unsafe { libc::memcpy(new.cast(), ptr.cast(), old.min(size)) };
+    free(ptr);
+    new
+}
+
+/// Takes every lock of the heap, in the order of their ranks: nothing of it changes on other threads but what needs no lock.
+pub fn lock_all() {
+    cache::CACHES.lock_and_keep();
+    slab::ABANDONED.lock_and_keep();
+    pool::POOL.lock_and_keep();
+    meta::META.lock_and_keep();
+}
+
+/// Releases what [`lock_all`] took.
+///
+/// # Safety
+/// `lock_all` was called by this thread, or by the thread of which this one is the copy in a child.
+pub unsafe fn unlock_all() {
+    // SAFETY: the caller's duty.
+    unsafe {
+        meta::META.release_kept();
+        pool::POOL.release_kept();
+        slab::ABANDONED.release_kept();
+        cache::CACHES.release_kept();
+    }
+}
+
+/// In a child made by fork, after [`unlock_all`]: takes over what belonged to the threads that exist no more.
+///
+/// # Safety
+/// No other thread exists.
+pub unsafe fn after_fork_in_child() {
+    if cache::others_exist() {
+        cache::forget_all_but_mine();
+        // SAFETY: the caller's duty.
+        unsafe { slab::orphan_all_but(cache::mine() as usize) };
+    }
+}

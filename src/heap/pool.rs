@@ -1,0 +1,418 @@
+//! Where spans come from and go to: regions for most, a mapping of their own for the largest.
+//!
+//! One lock guards regions, records and page map writes. A thread takes it once per slab (64 KiB or more of allocations) and once per
+//! large block, so it is touched thousands of times less often than a thread's own cache.
+
+use core::sync::atomic::{AtomicUsize, Ordering::*};
+
+use super::Domain;
+use super::free_list::END;
+use super::page_map;
+use super::region::Region;
+use super::size_class;
+use super::span::{DETACHED, Span, TABLE, kind};
+use crate::meta;
+use crate::sys::lock::{Held, Ranked, rank};
+use crate::sys::memory::{self, GRANULE, PAGE};
+
+/// Blocks larger than this get a mapping of their own, which goes back to the system as a whole.
+pub const MAX_LARGE_BYTES: usize = 16 << 20;
+
+const REGIONS: usize = 4096;
+const REGION_BYTES_MIN: usize = 64 << 20;
+const REGION_BYTES_MAX: usize = 1 << 30;
+/// Regions start at multiples of this, so that a huge page can back them from the start.
+const REGION_ALIGN: usize = 2 << 20;
+
+/// Freed memory kept for reuse without a system call: this much, and a part of what is in use.
+const DIRTY_GRANULES_MIN: usize = (16 << 20) / GRANULE;
+const DIRTY_SHARE: usize = 8;
+
+pub(crate) struct Pool {
+    regions: [Region; REGIONS],
+    count: usize,
+    /// No region before this one has a free granule.
+    first_with_room: usize,
+    /// Records that describe nothing, linked by `next`.
+    unused: *mut Span,
+    dirty_granules: usize,
+    used_granules: usize,
+    reserved_bytes: usize,
+}
+
+// SAFETY: the pointers are to records and bitmaps that only the holder of the lock changes.
+unsafe impl Send for Pool {}
+
+pub(crate) static POOL: Ranked<{ rank::POOL }, Pool> = Ranked::new(Pool {
+    regions: [Region::NONE; REGIONS],
+    count: 0,
+    first_with_room: 0,
+    unused: core::ptr::null_mut(),
+    dirty_granules: 0,
+    used_granules: 0,
+    reserved_bytes: 0,
+});
+
+/// Bytes in mappings of their own.
+static HUGE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+type Guard<'a> = Held<'a, { rank::POOL }, Pool>;
+
+/// A fresh slab of `class` with all of its blocks uncarved, owned by `owner`. Null when out of memory.
+pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
+    let bytes = size_class::slab_bytes(class);
+    let block = size_class::block_bytes(class);
+    let mut pool = POOL.lock();
+    let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, bytes) else {
+        return core::ptr::null_mut();
+    };
+    let fill = |span: &mut Span| {
+        span.block_bytes = block;
+        span.reciprocal = size_class::reciprocal(block);
+        span.capacity = (bytes / block) as u32;
+        span.class = class as u8;
+        span.domain = domain as u8;
+        span.owner.store(owner, Relaxed);
+        span.zeroed = zeroed;
+    };
+    let span = publish(&mut pool, base, bytes, kind::SLAB, fill);
+    if span.is_null() {
+        give_granules(&mut pool, base, bytes / GRANULE);
+    }
+    span
+}
+
+/// A span for one block of at least `size` bytes at a multiple of `align`, a power of two. Null when out of memory.
+pub fn new_single(size: usize, align: usize, domain: Domain) -> *mut Span {
+    let align = align.max(GRANULE);
+    let (Some(block), Some(bytes)) = (memory::round_up(size.max(1), PAGE), memory::round_up(size.max(1), GRANULE)) else {
+        return core::ptr::null_mut();
+    };
+    let fill = |zeroed: bool| {
+        move |span: &mut Span| {
+            span.block_bytes = block;
+            span.capacity = 1;
+            span.carved.store(1, Relaxed);
+            span.used = 1;
+            span.domain = domain as u8;
+            span.zeroed = zeroed;
+        }
+    };
+    if bytes <= MAX_LARGE_BYTES && align <= MAX_LARGE_BYTES {
+        let mut pool = POOL.lock();
+        if let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, align) {
+            let span = publish(&mut pool, base, bytes, kind::LARGE, fill(zeroed));
+            if span.is_null() {
+                give_granules(&mut pool, base, bytes / GRANULE);
+            }
+            return span;
+        }
+    }
+    // Mapped outside the lock: the kernel may take its time.
+    let Some(base) = memory::map_aligned(bytes, align) else {
+        return core::ptr::null_mut();
+    };
+    let mut pool = POOL.lock();
+    let span = publish(&mut pool, base, bytes, kind::HUGE, fill(true));
+    drop(pool);
+    if span.is_null() {
+        // SAFETY: mapped above and known to nobody.
+        unsafe { memory::unmap(base, bytes) };
+    } else {
+        HUGE_BYTES.fetch_add(bytes, Relaxed);
+    }
+    span
+}
+
+/// Takes back a span whose blocks are all free. `false` if the record describes nothing any more: somebody else was faster.
+///
+/// # Safety
+/// `span` is a record of the table; nobody uses its memory, and it is on no list.
+pub unsafe fn release(span: *mut Span) -> bool {
+    let mut pool = POOL.lock();
+    // SAFETY: records live for ever, and kind and extent change only under the pool lock.
+    let (base, bytes, what) = unsafe { ((*span).base, (*span).bytes, (*span).kind.load(Relaxed)) };
+    if what == kind::UNUSED {
+        return false;
+    }
+    page_map::set(base, bytes, core::ptr::null_mut(), &mut |_| None);
+    // SAFETY: as above; without a page map entry nobody finds the record.
+    unsafe {
+        (*span).kind.store(kind::UNUSED, Release);
+        (*span).owner.store(0, Relaxed);
+        (*span).next = pool.unused;
+    }
+    pool.unused = span;
+    if what == kind::HUGE {
+        drop(pool);
+        // SAFETY: one mapping of ours, used by nobody.
+        unsafe { memory::unmap(base, bytes) };
+        HUGE_BYTES.fetch_sub(bytes, Relaxed);
+        return true;
+    }
+    give_granules(&mut pool, base, bytes / GRANULE);
+    if pool.dirty_granules > DIRTY_GRANULES_MIN + pool.used_granules / DIRTY_SHARE {
+        purge(&mut pool);
+    }
+    true
+}
+
+/// Changes the one block of `span` to hold at least `size` bytes, without moving it. `false`: not possible here.
+///
+/// # Safety
+/// `span` is a large or huge span whose block the caller holds.
+pub unsafe fn resize_in_place(span: *mut Span, size: usize) -> bool {
+    let (Some(block), Some(bytes)) = (memory::round_up(size.max(1), PAGE), memory::round_up(size.max(1), GRANULE)) else {
+        return false;
+    };
+    // SAFETY: the caller holds the block, so nobody else changes the record.
+    let (base, old, what) = unsafe { ((*span).base, (*span).bytes, (*span).kind.load(Relaxed)) };
+    if what != kind::LARGE || bytes > MAX_LARGE_BYTES {
+        if bytes == old {
+            // SAFETY: as above.
+            unsafe { (*span).block_bytes = block };
+        }
+        return bytes == old;
+    }
+    let mut pool = POOL.lock();
+    if bytes < old {
+        page_map::set(base + bytes, old - bytes, core::ptr::null_mut(), &mut |_| None);
+        give_granules(&mut pool, base + bytes, (old - bytes) / GRANULE);
+    } else if bytes > old {
+        let more = (bytes - old) / GRANULE;
+        let Some(region) = region_of(&mut pool, base) else {
+            return false;
+        };
+        let Some(dirty) = region.take_at((base + old - region.base) / GRANULE, more) else {
+            return false;
+        };
+        pool.dirty_granules -= dirty;
+        pool.used_granules += more;
+        if !page_map::set(base + old, bytes - old, span, &mut |size| meta::reserve_within(&pool, size)) {
+            give_granules(&mut pool, base + old, more);
+            return false;
+        }
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*span).bytes = bytes;
+        (*span).block_bytes = block;
+    }
+    true
+}
+
+/// Moves the pages of a huge span so that its block holds at least `size` bytes. Returns the block's new address; null: not possible, and
+/// nothing has changed.
+///
+/// # Safety
+/// `span` is a huge span whose block the caller holds.
+pub unsafe fn remap_huge(span: *mut Span, size: usize) -> *mut u8 {
+    let (Some(block), Some(bytes)) = (memory::round_up(size, PAGE), memory::round_up(size, GRANULE)) else {
+        return core::ptr::null_mut();
+    };
+    // The target is reserved first, at a granule; the kernel then moves the pages over it.
+    let Some(target) = memory::map_aligned(bytes, GRANULE) else {
+        return core::ptr::null_mut();
+    };
+    let pool = POOL.lock();
+    // SAFETY: the caller holds the block, so nobody else changes the record.
+    let (base, old) = unsafe { ((*span).base, (*span).bytes) };
+    let mapped = page_map::set(target, bytes, span, &mut |size| meta::reserve_within(&pool, size));
+    // SAFETY: both ranges are mappings of ours: the old one the caller's block, the target known to nobody.
+    if !mapped || unsafe { !memory::move_over(base, old, target, bytes) } {
+        page_map::set(target, bytes, core::ptr::null_mut(), &mut |_| None);
+        drop(pool);
+        // SAFETY: the target holds nothing. Should the kernel have unmapped it already, the range is free and unmapping it is harmless.
+        unsafe { memory::unmap(target, bytes) };
+        return core::ptr::null_mut();
+    }
+    page_map::set(base, old, core::ptr::null_mut(), &mut |_| None);
+    // SAFETY: as above.
+    unsafe {
+        (*span).base = target;
+        (*span).bytes = bytes;
+        (*span).block_bytes = block;
+    }
+    drop(pool);
+    HUGE_BYTES.fetch_add(bytes, Relaxed);
+    HUGE_BYTES.fetch_sub(old, Relaxed);
+    target as *mut u8
+}
+
+/// Gives all memory kept for reuse back to the system. Whether there was any.
+pub fn trim() -> bool {
+    purge(&mut POOL.lock()) > 0
+}
+
+/// What the heap holds.
+pub struct Totals {
+    /// Bytes of address space in regions.
+    pub region_bytes: usize,
+    /// Bytes of regions that belong to spans.
+    pub span_bytes: usize,
+    /// Bytes kept for reuse.
+    pub dirty_bytes: usize,
+    /// Bytes in mappings of their own.
+    pub huge_bytes: usize,
+}
+
+/// Sums up what the heap holds.
+pub fn totals() -> Totals {
+    let pool = POOL.lock();
+    Totals {
+        region_bytes: pool.reserved_bytes,
+        span_bytes: pool.used_granules * GRANULE,
+        dirty_bytes: pool.dirty_granules * GRANULE,
+        huge_bytes: HUGE_BYTES.load(Relaxed),
+    }
+}
+
+/// Calls `f` with start and end of each region.
+pub fn for_each_region(f: &mut dyn FnMut(usize, usize)) {
+    let pool = POOL.lock();
+    for region in pool.regions.iter().take(pool.count) {
+        f(region.base, region.base + region.bytes());
+    }
+}
+
+/// Whether an address lies in a region: memory that is ours even if no span covers it now.
+pub fn in_region(address: usize) -> bool {
+    let mut found = false;
+    for_each_region(&mut |start, end| found |= (start..end).contains(&address));
+    found
+}
+
+/// Takes a record, describes the span in it and makes the page map name it. Null when the shim's own memory cannot be had.
+fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8, fill: impl FnOnce(&mut Span)) -> *mut Span {
+    let mut span = pool.unused;
+    if span.is_null() {
+        span = TABLE.grow(|bytes| meta::reserve_within(pool, bytes));
+        if span.is_null() {
+            return span;
+        }
+    } else {
+        // SAFETY: unused records are linked by the pool.
+        pool.unused = unsafe { (*span).next };
+    }
+    // SAFETY: the record is unused and ours; nobody finds it before the page map names it.
+    unsafe {
+        let id = (*span).id;
+        span.write(Span::unused());
+        (*span).id = id;
+        (*span).base = base;
+        (*span).bytes = bytes;
+        (*span).free = base | END;
+        (*span).remote.store(if what == kind::SLAB { 0 } else { DETACHED }, Relaxed);
+        fill(&mut *span);
+        (*span).kind.store(what, Release);
+    }
+    if !page_map::set(base, bytes, span, &mut |size| meta::reserve_within(pool, size)) {
+        // SAFETY: as above.
+        unsafe {
+            (*span).kind.store(kind::UNUSED, Release);
+            (*span).next = pool.unused;
+        }
+        pool.unused = span;
+        return core::ptr::null_mut();
+    }
+    span
+}
+
+/// Finds granules in a region, reserving a new one if need be (the second round then finds room in it). Returns their address and whether all of it reads as zero.
+fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(usize, bool)> {
+    loop {
+        let until = pool.count;
+        let mut from = pool.first_with_room;
+        while from < until && pool.regions.get(from).is_some_and(|r| r.free == 0) {
+            from += 1;
+        }
+        pool.first_with_room = from;
+        let found = pool
+            .regions
+            .iter_mut()
+            .take(until)
+            .skip(from)
+            .find_map(|region| region.take(count, align));
+        if let Some(taken) = found {
+            pool.dirty_granules -= taken.dirty;
+            pool.used_granules += count;
+            return Some((taken.base, taken.dirty == 0));
+        }
+        add_region(pool, count * GRANULE, align)?;
+    }
+}
+
+fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
+    let until = pool.count;
+    let found = pool
+        .regions
+        .iter_mut()
+        .take(until)
+        .position(|r| base >= r.base && base < r.base + r.bytes());
+    let Some(index) = found else { return };
+    if let Some(region) = pool.regions.get_mut(index) {
+        region.give((base - region.base) / GRANULE, count);
+    }
+    pool.first_with_room = pool.first_with_room.min(index);
+    pool.used_granules -= count;
+    pool.dirty_granules += count;
+}
+
+fn region_of<'a>(pool: &'a mut Guard<'_>, address: usize) -> Option<&'a mut Region> {
+    let until = pool.count;
+    pool.regions
+        .iter_mut()
+        .take(until)
+        .find(|r| address >= r.base && address < r.base + r.bytes())
+}
+
+/// Reserves a region that has room for at least `bytes` at a multiple of `align`: as large as the heap is already, within bounds; less if the system refuses.
+fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
+    let mut want = pool
+        .reserved_bytes
+        .next_power_of_two()
+        .clamp(REGION_BYTES_MIN, REGION_BYTES_MAX)
+        .max(bytes);
+    let base = loop {
+        // Aligned as the request is, so that a region of just its size serves it.
+        if let Some(base) = memory::map_aligned(want, if want == bytes { align } else { align.max(REGION_ALIGN) }) {
+            break base;
+        }
+        if want == bytes {
+            return None;
+        }
+        want = (want / 2).max(bytes) & !(GRANULE - 1);
+    };
+    let granules = want / GRANULE;
+    let index = pool.count;
+    let bitmaps = if index < REGIONS {
+        meta::permanent_within(pool, Region::bitmap_bytes(granules), 8)
+    } else {
+        None
+    };
+    let Some(bitmaps) = bitmaps else {
+        // SAFETY: mapped above and known to nobody.
+        unsafe { memory::unmap(base, want) };
+        return None;
+    };
+    if let Some(slot) = pool.regions.get_mut(index) {
+        // SAFETY: the range was mapped above; permanent memory is zero and lives for ever.
+        *slot = unsafe { Region::new(base, granules, bitmaps) };
+    }
+    pool.count += 1;
+    pool.reserved_bytes += want;
+    Some(())
+}
+
+/// Discards the contents of all dirty granules. Returns how many there were.
+#[cold]
+fn purge(pool: &mut Guard<'_>) -> usize {
+    let until = pool.count;
+    let mut cleaned = 0;
+    for region in pool.regions.iter_mut().take(until) {
+        // SAFETY: dirty granules belong to no span, so nobody needs their contents.
+        cleaned += region.clean_dirty(&mut |at, bytes| unsafe { memory::discard(at, bytes) });
+    }
+    pool.dirty_granules -= cleaned;
+    cleaned
+}

@@ -1,0 +1,209 @@
+//! The heap as a snapshot sees it: which blocks there are, which of them are free, which one a word points into. For a child that has only
+//! the calling thread, or a process whose other threads are stopped and whose heap locks are held.
+
+use core::sync::atomic::Ordering::*;
+
+use super::Domain;
+use super::free_list;
+use super::page_map;
+use super::pool;
+use super::span::{DETACHED, Span, TABLE, kind};
+use crate::meta;
+
+/// A span in use.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanView {
+    /// Address of the first block.
+    pub base: usize,
+    /// Bytes of each block.
+    pub block_bytes: usize,
+    /// Blocks 0 to below this have been handed out at some time, or are on a free list.
+    pub carved: u32,
+    /// The blocks are of the object domain.
+    pub objects: bool,
+    /// For an offset below 4 GiB in a slab: the high half of the product with this is the block's index (see `size_class::reciprocal`).
+    /// 0 for a span of one block.
+    pub reciprocal: u64,
+}
+
+/// Span ids run from 0 to below this. Ids are dense, and those of released spans are used again.
+pub fn span_count() -> u32 {
+    TABLE.count()
+}
+
+/// The span `id`; `None` if there is none now.
+#[inline]
+pub fn span(id: u32) -> Option<SpanView> {
+    let span = TABLE.get(id);
+    // SAFETY: records that exist live for ever.
+    let span = unsafe { span.as_ref()? };
+    if span.kind.load(Acquire) == kind::UNUSED {
+        return None;
+    }
+    Some(SpanView {
+        base: span.base,
+        block_bytes: span.block_bytes,
+        carved: span.carved.load(Relaxed),
+        objects: span.domain() == Domain::Object,
+        reciprocal: span.reciprocal,
+    })
+}
+
+/// The block that contains the address `word`: span id and index. A word into the unused end of a span of one block counts as in the block.
+#[inline(always)]
+pub fn resolve(word: usize) -> Option<(u32, u32)> {
+    let (low, high) = page_map::bounds();
+    if word.wrapping_sub(low) >= high.wrapping_sub(low) {
+        return None;
+    }
+    let span = page_map::span_at(word);
+    if span.is_null() {
+        return None;
+    }
+    // SAFETY: page map entries are records, which live for ever.
+    let span: &Span = unsafe { &*span };
+    let index = ((word.wrapping_sub(span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
+    (index < span.carved.load(Relaxed)).then_some((span.id, index))
+}
+
+/// The lowest address that a span ever had, and one beyond the highest. The first is larger while there has been none.
+pub fn bounds() -> (usize, usize) {
+    page_map::bounds()
+}
+
+/// Calls `f` with the span id and index of every free block: those on the owners' lists, and those freed by other threads and not yet
+/// collected. A list that is corrupted, or was caught half changed, ends where it makes no sense; the walk is never longer
+/// than the slab has blocks.
+///
+/// # Safety
+/// Nothing else uses the heap meanwhile.
+pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
+    for id in 0..TABLE.count() {
+        let record = TABLE.get(id);
+        // SAFETY: records live for ever; nobody changes it meanwhile.
+        let span = unsafe { &*record };
+        if span.kind.load(Acquire) != kind::SLAB {
+            continue;
+        }
+        let mut left = span.carved.load(Relaxed);
+        let remote = span.remote.load(Acquire) & !DETACHED;
+        for head in [span.free, remote] {
+            let mut at = head;
+            while at != 0 && !free_list::is_end(at) && left > 0 {
+                let offset = at.wrapping_sub(span.base);
+                let product = offset as u128 * span.reciprocal as u128;
+                let index = (product >> 64) as u64;
+                if product as u64 >= span.reciprocal || index >= span.carved.load(Relaxed) as u64 {
+                    break;
+                }
+                f(id, index as u32);
+                left -= 1;
+                // SAFETY: a carved block of the slab, so it is readable.
+                match unsafe { free_list::next(at) } {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
+        }
+    }
+}
+
+/// Whether the block at `address` carries the mark of a free block. It does while it is on a free list, and also while a thread that was
+/// stopped inside `free` or `malloc` has it in hand; so ask this before accusing the program of having lost it.
+///
+/// # Safety
+/// `address` is a block of a slab.
+pub unsafe fn looks_free(address: usize) -> bool {
+    // SAFETY: the caller's duty; a block has two words.
+    unsafe { (address as *const usize).add(1).read() == free_list::canary(address) }
+}
+
+/// Calls `f` with start and end of every address range that is ours: regions, blocks with mappings of their own, and the shim's own memory.
+/// Ranges do not overlap. `f` must not use the heap or the shim's own memory.
+pub fn for_each_own_range(f: &mut dyn FnMut(usize, usize)) {
+    pool::for_each_region(f);
+    for id in 0..TABLE.count() {
+        let record = TABLE.get(id);
+        // SAFETY: records live for ever.
+        let span = unsafe { &*record };
+        if span.kind.load(Acquire) == kind::HUGE {
+            f(span.base, span.base + span.bytes);
+        }
+    }
+    meta::for_each_range(f);
+}
+
+/// Start and end of the shim's own writable data: page map, tables, locks. What it holds are the shim's own pointers, so roots leave it out.
+pub fn shim_static_range() -> (usize, usize) {
+    unsafe extern "C" {
+        /// Defined by the linker: our own ELF header.
+        #[link_name = "__ehdr_start"]
+        static ELF_HEADER: libc::Elf64_Ehdr;
+    }
+    let start = &raw const ELF_HEADER as usize;
+    let (mut low, mut high) = (usize::MAX, 0);
+    // SAFETY: the header and the program headers after it are mapped with our first segment.
+    unsafe {
+        for i in 0..ELF_HEADER.e_phnum as usize {
+            let header = &*((start + ELF_HEADER.e_phoff as usize + i * size_of::<libc::Elf64_Phdr>()) as *const libc::Elf64_Phdr);
+            if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0 {
+                low = low.min(start + header.p_vaddr as usize);
+                high = high.max(start + (header.p_vaddr + header.p_memsz) as usize);
+            }
+        }
+    }
+    (low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap;
+
+    #[test]
+    fn every_word_into_a_block_resolves_to_it_and_none_beside_it() {
+        for size in [1usize, 16, 48, 200, 1000, 5000, 60_000] {
+            let block = heap::allocate(size, Domain::Object) as usize;
+            let bytes = heap::usable_size(block as *mut u8);
+            let first = resolve(block).unwrap();
+            for at in block..block + bytes {
+                assert_eq!(resolve(at), Some(first));
+            }
+            assert_ne!(resolve(block.wrapping_sub(1)), Some(first));
+            assert_ne!(resolve(block + bytes), Some(first));
+            let view = span(first.0).unwrap();
+            assert_eq!(view.base + first.1 as usize * view.block_bytes, block);
+            assert!(view.objects && view.block_bytes == bytes && first.1 < view.carved);
+            heap::free(block as *mut u8);
+        }
+        for word in [0, 1, 8, usize::MAX, 1 << 47, (1 << 47) - 1, &raw const TABLE as usize] {
+            assert_eq!(resolve(word), None);
+        }
+    }
+
+    #[test]
+    fn a_large_block_resolves_as_one() {
+        for size in [100_000usize, 3 << 20, 40 << 20] {
+            let block = heap::allocate(size, Domain::Raw) as usize;
+            let (id, index) = resolve(block + size - 1).unwrap();
+            assert_eq!((index, resolve(block), span(id).unwrap().base), (0, Some((id, 0)), block));
+            heap::free(block as *mut u8);
+            assert_eq!(resolve(block + size / 2), None);
+        }
+    }
+
+    #[test]
+    fn own_ranges_cover_blocks_and_not_the_program() {
+        let blocks = [heap::allocate(10, Domain::Raw), heap::allocate(20 << 20, Domain::Raw)];
+        for block in blocks {
+            let mut inside = 0;
+            for_each_own_range(&mut |start, end| inside += usize::from((start..end).contains(&(block as usize))));
+            assert_eq!(inside, 1);
+        }
+        let on_the_stack = 0u8;
+        for_each_own_range(&mut |start, end| assert!(!(start..end).contains(&(&raw const on_the_stack as usize))));
+        blocks.into_iter().for_each(heap::free);
+        let (low, high) = shim_static_range();
+        assert!((low..high).contains(&(&raw const TABLE as usize)));
+    }
+}

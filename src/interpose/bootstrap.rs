@@ -1,0 +1,15 @@
+//! What needs a finished C library, done once when the shim is loaded: before the program's constructors and `main`. The heap does
+//! not wait for it.
+
+use super::{fork, threads};
+
+/// The entry in the list of functions that the dynamic loader calls when it has loaded us.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    // Without memory for either this early, the program will not get far; it must not be us who ends it.
+    fork::install();
+    threads::install();
+}

@@ -1,0 +1,34 @@
+//! Fork: the child has one thread and must find a heap that works.
+//!
+//! Before the fork all heap locks are taken, so that what they guard is whole in the child. What threads do without a lock may be half
+//! done there: the slabs of threads that are gone are abandoned and their counts made anew (see `heap::slab`).
+//!
+//! Handlers to prepare run last-registered first and those for the child first-registered first. Ours are registered when the shim is loaded,
+//! before the program's: so its own handlers may allocate, before and after. `_Fork` and raw clones run no handlers; after them, in a
+//! program with threads, POSIX allows no `malloc` in the child. `vfork` and `posix_spawn` share memory and stop the parent's
+//! thread: the child simply uses its cache.
+
+use crate::heap;
+
+extern "C" fn prepare() {
+    heap::lock_all();
+}
+
+extern "C" fn parent() {
+    // SAFETY: taken by prepare, on this thread.
+    unsafe { heap::unlock_all() };
+}
+
+extern "C" fn child() {
+    // SAFETY: taken by prepare, on the thread that this one is the copy of; no other exists here.
+    unsafe {
+        heap::unlock_all();
+        heap::after_fork_in_child();
+    }
+}
+
+/// Registers the handlers. `false` when the C library has no memory for them.
+pub fn install() -> bool {
+    // SAFETY: the functions live as long as the library, which is never unloaded while its blocks are in use.
+    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
+}

@@ -1,0 +1,126 @@
+//! The shim's own memory: page map leaves, span records, thread caches, the audit's tables. It never lies beside the program's data,
+//! every mapping has an inaccessible strip on either side, and each is listed, so that root scanning can leave it out.
+
+mod array;
+
+pub use array::Array;
+
+use crate::sys::lock::{Held, Ranked, rank};
+use crate::sys::memory::{self, PAGE};
+
+/// Mappings that can exist at one time.
+const MAPPINGS: usize = 2048;
+
+/// Bytes mapped at a time for permanent records.
+const CHUNK: usize = 1 << 18;
+
+pub(crate) struct Meta {
+    ranges: [(usize, usize); MAPPINGS],
+    count: usize,
+    bump: usize,
+    bump_end: usize,
+}
+
+pub(crate) static META: Ranked<{ rank::META }, Meta> = Ranked::new(Meta {
+    ranges: [(0, 0); MAPPINGS],
+    count: 0,
+    bump: 0,
+    bump_end: 0,
+});
+
+impl Meta {
+    fn map(&mut self, bytes: usize) -> Option<usize> {
+        let bytes = memory::round_up(bytes, PAGE)?;
+        let slot = self.ranges.get_mut(self.count)?;
+        let at = memory::map_guarded(bytes)?;
+        *slot = (at, at + bytes);
+        self.count += 1;
+        Some(at)
+    }
+
+    fn unmap(&mut self, at: usize) {
+        let Some(found) = self.ranges.iter().take(self.count).position(|r| r.0 == at) else {
+            return;
+        };
+        let last = self.count - 1;
+        let end = self.ranges.get(found).map_or(at, |r| r.1);
+        self.ranges.swap(found, last);
+        self.count = last;
+        // SAFETY: the range is a mapping of ours, listed until now; the caller gave up its use.
+        unsafe { memory::unmap_guarded(at, end - at) };
+    }
+
+    fn permanent(&mut self, bytes: usize, align: usize) -> Option<usize> {
+        if bytes > CHUNK / 2 {
+            return self.map(bytes);
+        }
+        let mut at = memory::round_up(self.bump, align)?;
+        if self.bump == 0 || at + bytes > self.bump_end {
+            at = self.map(CHUNK)?;
+            self.bump_end = at + CHUNK;
+        }
+        self.bump = at + bytes;
+        Some(at)
+    }
+}
+
+/// Maps `bytes` of zeroed memory at a page boundary, with guards on both sides; null when the system refuses. Pages take memory only
+/// once they are written.
+pub fn reserve(bytes: usize) -> *mut u8 {
+    META.lock().map(bytes).map_or(core::ptr::null_mut(), |at| at as *mut u8)
+}
+
+/// Gives back a mapping made by [`reserve`].
+///
+/// # Safety
+/// `at` came from [`reserve`] and nothing uses the memory any more.
+pub unsafe fn release(at: *mut u8) {
+    META.lock().unmap(at as usize);
+}
+
+/// As [`reserve`], while a lock of lower rank is held.
+pub(crate) fn reserve_within<const R: u8, T>(outer: &Held<'_, R, T>, bytes: usize) -> Option<usize> {
+    META.lock_within(outer).map(bytes)
+}
+
+/// Zeroed memory for a record that lives as long as the process. `align` is a power of two, at most a page.
+pub(crate) fn permanent_within<const R: u8, T>(outer: &Held<'_, R, T>, bytes: usize, align: usize) -> Option<usize> {
+    META.lock_within(outer).permanent(bytes, align)
+}
+
+/// Calls `f` with start and end of every mapping of the shim's own memory. `f` must not map or unmap any.
+pub fn for_each_range(f: &mut dyn FnMut(usize, usize)) {
+    let meta = META.lock();
+    for &(start, end) in meta.ranges.iter().take(meta.count) {
+        f(start, end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_is_zeroed_listed_and_unlisted() {
+        let listed = |at: usize| {
+            let mut found = false;
+            for_each_range(&mut |start, end| found |= start == at && end == at + 3 * PAGE);
+            found
+        };
+        let at = reserve(2 * PAGE + 1);
+        assert!(!at.is_null() && listed(at as usize));
+        // SAFETY: three pages were mapped.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(at, 3 * PAGE) };
+        assert!(bytes.iter().all(|&b| b == 0));
+        bytes.fill(1);
+        // SAFETY: made above, not used below.
+        unsafe { release(at) };
+        assert!(!listed(at as usize));
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_null() {
+        assert!(reserve(usize::MAX).is_null());
+        assert!(reserve(1 << 60).is_null());
+    }
+}
