@@ -14,15 +14,89 @@ pub struct Opt {
 
 /// Every option, in the order in which they are shown.
 pub const OPTIONS: &[Opt] = &[
-    Opt { name: "GCSHIM_MODE", values: "audit|off", default: "audit", help: "audit: free at once, report what nobody holds; off: a plain malloc that never looks." },
-    Opt { name: "GCSHIM_AUDIT", values: "exit,signal,never", default: "exit", help: "When to audit: at interpreter exit, on SIGUSR2 (see GCSHIM_SIGNAL), or only when asked through the C function." },
-    Opt { name: "GCSHIM_SIGNAL", values: "1..64", default: "12", help: "The signal that asks for an audit when GCSHIM_AUDIT has signal; 12 is SIGUSR2." },
-    Opt { name: "GCSHIM_REPORT", values: "FILE", default: "(none)", help: "Append the report's records to FILE, one JSON object a line; %p is the process id." },
-    Opt { name: "GCSHIM_PLAIN", values: "0|1", default: "1", help: "1: print the findings as plain lines on stderr." },
-    Opt { name: "GCSHIM_EXITCODE", values: "1..255", default: "(the program's own)", help: "Exit status when a failing verdict was found." },
-    Opt { name: "GCSHIM_FAIL_ON", values: "verdict,...", default: "leaked-object,leaked-reference,over-released,uncollectable-cycle,missing-traverse,leaked-block", help: "Which verdicts count as failing." },
-    Opt { name: "GCSHIM_SUPPRESSIONS", values: "FILE", default: "(none)", help: "Findings to leave out, one a line: VERDICT:TYPE-PATTERN, with * for any text." },
-    Opt { name: "GCSHIM_ROOTS", values: "[-]kind,...", default: "all", help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings; -kind leaves one out." },
-    Opt { name: "GCSHIM_DEADLINE", values: "1..3600", default: "60", help: "Seconds an audit may take before it is given up." },
-    Opt { name: "GCSHIM_FOLLOW_FORK", values: "0|1", default: "0", help: "1: children made by fork audit themselves too." },
+    Opt {
+        name: "GCSHIM_MODE",
+        values: "audit|off",
+        default: "audit",
+        help: "audit: free at once, report what nobody holds; off: a plain malloc that never looks.",
+    },
+    Opt {
+        name: "GCSHIM_AUDIT",
+        values: "exit,signal,never",
+        default: "exit",
+        help: "When to audit: at interpreter exit, on SIGUSR2 (see GCSHIM_SIGNAL), or only when asked through the C function.",
+    },
+    Opt {
+        name: "GCSHIM_SIGNAL",
+        values: "1..64",
+        default: "12",
+        help: "The signal that asks for an audit when GCSHIM_AUDIT has signal; 12 is SIGUSR2.",
+    },
+    Opt {
+        name: "GCSHIM_REPORT",
+        values: "FILE",
+        default: "(none)",
+        help: "Append the report's records to FILE, one JSON object a line; %p is the process id.",
+    },
+    Opt {
+        name: "GCSHIM_PLAIN",
+        values: "0|1",
+        default: "1",
+        help: "1: print the findings as plain lines on stderr.",
+    },
+    Opt {
+        name: "GCSHIM_EXITCODE",
+        values: "1..255",
+        default: "(the program's own)",
+        help: "Exit status when a failing verdict was found.",
+    },
+    Opt {
+        name: "GCSHIM_FAIL_ON",
+        values: "verdict,...",
+        default: "leaked-object,leaked-reference,over-released,uncollectable-cycle,missing-traverse,leaked-block",
+        help: "Which verdicts count as failing.",
+    },
+    Opt {
+        name: "GCSHIM_SUPPRESSIONS",
+        values: "FILE",
+        default: "(none)",
+        help: "Findings to leave out, one a line: VERDICT:TYPE-PATTERN, with * for any text.",
+    },
+    Opt {
+        name: "GCSHIM_ROOTS",
+        values: "[-]kind,...",
+        default: "all",
+        help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings; -kind leaves one out.",
+    },
+    Opt {
+        name: "GCSHIM_DEADLINE",
+        values: "1..3600",
+        default: "60",
+        help: "Seconds an audit may take before it is given up.",
+    },
+    Opt {
+        name: "GCSHIM_FOLLOW_FORK",
+        values: "0|1",
+        default: "0",
+        help: "1: children made by fork audit themselves too.",
+    },
 ];
+
+/// The verdicts' names, as `GCSHIM_FAIL_ON` and `GCSHIM_SUPPRESSIONS` take them.
+pub const VERDICTS: &[&str] = &[
+    "leaked-object",
+    "leaked-through",
+    "leaked-reference",
+    "over-released",
+    "uncollectable-cycle",
+    "cyclic-garbage",
+    "missing-traverse",
+    "leaked-block",
+    "freed-while-referenced",
+];
+
+/// The root kinds' names, as `GCSHIM_ROOTS` takes them.
+pub const ROOT_KINDS: &[&str] = &["stacks", "registers", "tls", "tsd", "dyntls", "globals", "mappings"];
+
+/// Variables of the command line and of the tests, which the shim knows and leaves alone.
+pub const TOOL_VARIABLES: &[&str] = &["GCSHIM_PYTHONS", "GCSHIM_LIBRARY"];
