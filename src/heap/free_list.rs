@@ -64,6 +64,16 @@ pub fn canary(at: usize) -> usize {
     CANARY_SECRET.load(Relaxed) ^ at
 }
 
+/// Whether block `at` carries the mark of a free block.
+///
+/// # Safety
+/// `at` is a readable block.
+#[inline(always)]
+pub unsafe fn has_canary(at: usize) -> bool {
+    // SAFETY: a block has two words.
+    unsafe { (at as *const usize).add(1).read() == canary(at) }
+}
+
 /// Whether `head` names no block.
 #[inline(always)]
 pub fn is_end(head: usize) -> bool {

@@ -193,6 +193,11 @@ pub fn free(ptr: *mut u8) {
 
 /// Bytes that may be used in the block that starts at `ptr`; 0 if it is no block of ours.
 pub fn usable_size(ptr: *mut u8) -> usize {
+    usable_for(ptr, "malloc_usable_size")
+}
+
+/// As [`usable_size`]; `caller` is named if the block is free.
+fn usable_for(ptr: *mut u8, caller: &str) -> usize {
     let at = ptr as usize;
     let span = page_map::span_at(at);
     if span.is_null() {
@@ -200,12 +205,17 @@ pub fn usable_size(ptr: *mut u8) -> usize {
     }
     // SAFETY: page map entries are records; a slab's block is readable.
     unsafe {
-        if (*span).kind.load(Relaxed) == kind::SLAB {
-            slab::check_block(span, at);
-        } else if at != (*span).base {
+        let bytes = (*span).block_bytes;
+        if (*span).kind.load(Relaxed) != kind::SLAB {
+            if at != (*span).base {
+                misuse::free_of_no_block(span, at);
+            }
+        } else if !slab::starts_block(span, at) {
             misuse::free_of_no_block(span, at);
+        } else if free_list::has_canary(at) {
+            misuse::use_of_free(caller, at, bytes);
         }
-        (*span).block_bytes
+        bytes
     }
 }
 
@@ -215,7 +225,7 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if ptr.is_null() {
         return allocate(size, domain);
     }
-    let old = usable_size(ptr);
+    let old = usable_for(ptr, "realloc");
     if old == 0 || size > MAX_SIZE {
         return null_mut();
     }
@@ -254,6 +264,28 @@ pub fn lock_all() {
     slab::ABANDONED.lock_and_keep();
     pool::POOL.lock_and_keep();
     meta::META.lock_and_keep();
+}
+
+/// The same without waiting: `false`, and nothing is held, if somebody holds one of them. For signal handlers, which may stand on a thread
+/// that does.
+pub fn try_lock_all() -> bool {
+    if !cache::CACHES.try_lock_and_keep() {
+        return false;
+    }
+    if slab::ABANDONED.try_lock_and_keep() {
+        if pool::POOL.try_lock_and_keep() {
+            if meta::META.try_lock_and_keep() {
+                return true;
+            }
+            // SAFETY: taken above, as in the two below.
+            unsafe { pool::POOL.release_kept() };
+        }
+        // SAFETY: taken above.
+        unsafe { slab::ABANDONED.release_kept() };
+    }
+    // SAFETY: taken above.
+    unsafe { cache::CACHES.release_kept() };
+    false
 }
 
 /// Releases what [`lock_all`] took.

@@ -344,14 +344,25 @@ pub unsafe fn free_foreign_owned(span: *mut Span, at: usize) {
 pub unsafe fn check_block(span: *mut Span, at: usize) {
     // SAFETY: the caller's duty; a block of ours is readable.
     unsafe {
-        let offset = at.wrapping_sub((*span).base);
-        let product = offset as u128 * (*span).reciprocal as u128;
-        if product as u64 >= (*span).reciprocal || (product >> 64) as u64 >= (*span).carved.load(Relaxed) as u64 {
+        if !starts_block(span, at) {
             misuse::free_of_no_block(span, at);
         }
-        if (at as *const usize).add(1).read() == free_list::canary(at) {
+        if free_list::has_canary(at) {
             misuse::double_free(at, (*span).block_bytes);
         }
+    }
+}
+
+/// Whether `at` is the start of a block that was carved.
+///
+/// # Safety
+/// `span` is a slab and came from the page map for `at`.
+#[inline(always)]
+pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let product = at.wrapping_sub((*span).base) as u128 * (*span).reciprocal as u128;
+        (product as u64) < (*span).reciprocal && ((product >> 64) as u64) < (*span).carved.load(Relaxed) as u64
     }
 }
 

@@ -11,7 +11,7 @@ use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
 
 /// A span in use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SpanView {
     /// Address of the first block.
     pub base: usize,
@@ -25,6 +25,9 @@ pub struct SpanView {
     /// 0 for a span of one block.
     pub reciprocal: u64,
 }
+
+// SAFETY: zeros are numbers and `false`.
+unsafe impl meta::Zeroed for SpanView {}
 
 /// Span ids run from 0 to below this. Ids are dense, and those of released spans are used again.
 pub fn span_count() -> u32 {
@@ -64,6 +67,14 @@ pub fn resolve(word: usize) -> Option<(u32, u32)> {
     let span: &Span = unsafe { &*span };
     let index = ((word.wrapping_sub(span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
     (index < span.carved.load(Relaxed)).then_some((span.id, index))
+}
+
+/// Start and end of the carved block that contains an address.
+pub fn block_around(address: usize) -> Option<(usize, usize)> {
+    let (id, index) = resolve(address)?;
+    let view = span(id)?;
+    let start = view.base + index as usize * view.block_bytes;
+    Some((start, start + view.block_bytes))
 }
 
 /// The lowest address that a span ever had, and one beyond the highest. The first is larger while there has been none.
@@ -114,8 +125,8 @@ pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
 /// # Safety
 /// `address` is a block of a slab.
 pub unsafe fn looks_free(address: usize) -> bool {
-    // SAFETY: the caller's duty; a block has two words.
-    unsafe { (address as *const usize).add(1).read() == free_list::canary(address) }
+    // SAFETY: the caller's duty.
+    unsafe { free_list::has_canary(address) }
 }
 
 /// Calls `f` with start and end of every address range that is ours: regions, blocks with mappings of their own, and the shim's own memory.

@@ -1,0 +1,112 @@
+//! The heap from outside: C programs with the shim preloaded.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::os::unix::process::ExitStatusExt;
+
+use support::compile;
+use support::process::{Outcome, Program};
+
+fn run(program: &str, arguments: &[&str]) -> Outcome {
+    let path = compile::program(program, &["-pthread", "-fno-builtin", "-Wno-use-after-free", "-Wno-free-nonheap-object"]);
+    arguments.iter().fold(Program::new(path).with_shim(), |p, a| p.arg(a)).run()
+}
+
+/// Runs it, and expects status 0 and not a byte on standard error. Returns the numbers it printed.
+fn succeeds(program: &str, arguments: &[&str]) -> Vec<u64> {
+    let outcome = run(program, arguments);
+    assert!(outcome.succeeded() && outcome.stderr.is_empty(), "{}", outcome.describe());
+    outcome.stdout.split_whitespace().map(|n| n.parse().expect("a number")).collect()
+}
+
+/// Expects the abort and exactly one line, made by `line` from the address that the program printed.
+fn dies(misuse: &str, line: impl Fn(usize) -> String) {
+    let outcome = run("heap_misuse", &[misuse]);
+    let address = usize::from_str_radix(outcome.stdout.trim().trim_start_matches("0x"), 16).expect("an address");
+    assert_eq!(outcome.stderr, line(address) + "\n", "{}", outcome.describe());
+    assert_eq!(outcome.status.signal(), Some(6), "{}", outcome.describe());
+}
+
+#[test]
+fn a_double_free_is_named() {
+    for misuse in ["double-free", "double-free-later", "double-free-remote", "double-free-by-another"] {
+        dies(misuse, |a| format!("gcshim: double free of {a:#x} (48 bytes)"));
+    }
+}
+
+#[test]
+fn a_double_free_of_a_large_block_is_named() {
+    dies("double-free-large", |a| {
+        format!("gcshim: free of {a:#x}, which is not allocated (its memory was given back already)")
+    });
+}
+
+#[test]
+fn a_free_of_an_interior_pointer_is_named() {
+    let line = |at: usize, block: usize, bytes| format!("gcshim: free of an interior pointer {at:#x} (block {block:#x}, {bytes} bytes)");
+    dies("interior", |a| line(a + 16, a, 48));
+    dies("interior-unaligned", |a| line(a + 1, a, 48));
+    dies("interior-remote", |a| line(a + 16, a, 48));
+    dies("interior-large", |a| line(a + 4096, a, 200_704));
+}
+
+#[test]
+fn a_free_of_a_block_never_handed_out_is_named() {
+    dies("never-allocated", |a| format!("gcshim: free of {a:#x}, which was never allocated"));
+}
+
+#[test]
+fn a_realloc_of_a_free_block_is_named() {
+    dies("realloc-after-free", |a| format!("gcshim: realloc of the free block {a:#x} (48 bytes)"));
+}
+
+#[test]
+fn a_free_block_that_was_written_to_is_named() {
+    for misuse in ["write-after-free", "overflow-by-one"] {
+        dies(misuse, |a| format!("gcshim: corrupted free list at {a:#x} (48 bytes)"));
+    }
+}
+
+#[test]
+fn the_family_does_what_c_posix_and_glibc_say() {
+    succeeds("heap_semantics", &[]);
+}
+
+#[test]
+fn a_foreign_pointer_is_left_alone() {
+    succeeds("heap_foreign", &[]);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_threads_that_ever_ran() {
+    let few = succeeds("heap_threads", &["1000"]);
+    let many = succeeds("heap_threads", &["100000"]);
+    assert!(many[0] < few[0] + 8000, "{few:?} KiB after 1,000 threads, {many:?} KiB after 100,000");
+}
+
+#[test]
+fn fork_among_threads_that_allocate_leaves_a_child_that_works() {
+    succeeds("heap_fork", &["100"]);
+}
+
+#[test]
+fn out_of_memory_is_null_and_passes() {
+    for size in ["16", "100", "3000", "60000", "100000", "5000000", "30000000"] {
+        let most = succeeds("heap_limit", &[size]);
+        // Of 200 MiB of address space; what is reserved at one time but not used is the rest.
+        assert!(most.iter().all(|&m| m >= 100), "{size} bytes: {most:?} MiB");
+        assert!(most[2] * 100 >= most[0] * 95, "{size} bytes: {most:?} MiB");
+    }
+}
+
+#[test]
+fn signals_may_interrupt_the_heap_anywhere() {
+    succeeds("heap_signals", &[]);
+}
+
+#[test]
+fn memory_goes_back_to_the_system_after_a_peak() {
+    let mib = succeeds("heap_peak", &[]);
+    assert!(mib[0] >= 450 && mib[1] <= 60, "{mib:?} MiB at the peak and after it");
+}
