@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -24,7 +25,9 @@ pub struct Reports {
 impl Reports {
     /// Reports in a folder of their own, which nobody else may read and which is removed afterwards.
     pub fn private() -> std::io::Result<Reports> {
-        let folder = tempfile::Builder::new().prefix("gcshim-").tempdir()?;
+        // Previews show the program's data: nobody else may read them, whatever the umask.
+        let private = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("gcshim-").permissions(private).tempdir()?;
         let pattern = folder.path().join("%p.ndjson").into_os_string();
         Ok(Reports {
             pattern,
