@@ -67,14 +67,13 @@ pub fn failing(records: &[Value]) -> Vec<Finding> {
 }
 
 /// The size that the label of a lost native block names, in bytes: that of its size class.
-pub fn block_size(finding: &Finding) -> Option<u64> {
-    let digits: String = finding
-        .type_name
+pub fn size_in(label: &str) -> Option<u64> {
+    let digits: String = label
         .chars()
         .skip_while(|c| !c.is_ascii_digit())
         .take_while(char::is_ascii_digit)
         .collect();
-    if finding.verdict == "leaked-block" {
+    if label.starts_with("block of ") {
         digits.parse().ok()
     } else {
         None

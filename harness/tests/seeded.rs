@@ -395,7 +395,7 @@ fn lost_native_blocks() {
 
 /// Whether the label of a lost block fits a request of `bytes`: a size class wastes a quarter at most.
 fn of_size(finding: &Finding, bytes: u64) -> bool {
-    report::block_size(finding).is_some_and(|size| (bytes..=bytes + bytes / 4).contains(&size))
+    report::size_in(&finding.type_name).is_some_and(|size| (bytes..=bytes + bytes / 4).contains(&size))
 }
 
 /// Garbage that waits for `gc` is no leak.
