@@ -28,10 +28,11 @@ def digest(path):
 def environment(lib, folder, **more):
     """The environment in which Python programs are audited at exit; every process writes its records to FOLDER/PID.ndjson.
 
+    Nothing is printed on stderr (GCSHIM_PLAIN=0): many tests compare what a child process prints.
     Fails silently if `lib` is not a library: the dynamic linker only warns. So `read` must find an audit.
     """
     os.makedirs(folder, exist_ok=True)
-    env = environments.plain(LD_PRELOAD=lib, GCSHIM_REPORT=os.path.join(folder, "%p.ndjson"), GCSHIM_DEADLINE="300")
+    env = environments.plain(LD_PRELOAD=lib, GCSHIM_REPORT=os.path.join(folder, "%p.ndjson"), GCSHIM_DEADLINE="300", GCSHIM_PLAIN="0")
     env.update(more)
     return env
 
