@@ -8,8 +8,8 @@
 //! - [`heap`]      size classes, slabs, large blocks, page map, thread caches, remote frees
 //! - [`roots`]     where a pointer can hide outside the heap
 //! - [`mark`]      frontier, scan, counting; knows nothing of CPython
-//! - [`python`]    the object model: what is an object, what it claims, what it owns
 //! - [`weakref_hooks`]  words that point and do not own
+//! - [`python`]    the object model: what is an object, what it claims, what it owns
 //! - [`finalizers`]     what is asked of an object before it goes: first of all its reference count
 //! - [`audit`]     snapshot, child, census, verdicts, report records
 //! - [`interpose`] the exported C functions, bootstrap, fork, thread end
@@ -21,6 +21,12 @@ pub mod options;
 pub mod sys;
 pub mod meta;
 pub mod heap;
+pub mod roots;
+pub mod mark;
+pub mod weakref_hooks;
+pub mod python;
+pub mod finalizers;
+pub mod audit;
 pub mod interpose;
 
 #[cfg(not(test))]

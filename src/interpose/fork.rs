@@ -8,6 +8,7 @@
 //! program with threads, POSIX allows no `malloc` in the child. `vfork` and `posix_spawn` share memory and stop the parent's
 //! thread: the child simply uses its cache.
 
+use crate::audit::snapshot;
 use crate::heap;
 
 extern "C" fn prepare() {
@@ -25,6 +26,7 @@ extern "C" fn child() {
         heap::unlock_all();
         heap::after_fork_in_child();
     }
+    snapshot::forget_running();
 }
 
 /// Registers the handlers. `false` when the C library has no memory for them.

@@ -7,4 +7,10 @@ pub mod threads;
 #[cfg(not(test))]
 mod bootstrap;
 #[cfg(not(test))]
+mod c_api;
+#[cfg(not(test))]
+mod exit;
+#[cfg(not(test))]
 mod malloc_family;
+#[cfg(not(test))]
+mod python_allocators;

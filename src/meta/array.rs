@@ -45,34 +45,6 @@ impl<T: Zeroed> Array<T> {
         })
     }
 
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The value at `index`, if there is one.
-    #[inline]
-    pub fn get(&self, index: usize) -> Option<T> {
-        self.as_slice().get(index).copied()
-    }
-
-    /// Sets the value at `index`; `false` if there is none.
-    #[inline]
-    pub fn set(&mut self, index: usize, value: T) -> bool {
-        match self.as_mut_slice().get_mut(index) {
-            Some(slot) => {
-                *slot = value;
-                true
-            }
-            None => false,
-        }
-    }
-
     /// All values.
     #[inline]
     pub fn as_slice(&self) -> &[T] {
@@ -85,6 +57,21 @@ impl<T: Zeroed> Array<T> {
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as above, and self is borrowed for writing.
         unsafe { core::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl<T: Zeroed> core::ops::Deref for Array<T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T: Zeroed> core::ops::DerefMut for Array<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.as_mut_slice()
     }
 }
 
@@ -103,8 +90,8 @@ mod tests {
     fn an_array_starts_as_zeros_and_keeps_what_is_set() {
         let mut a = Array::<u32>::new(100_000).unwrap();
         assert!(a.as_slice().iter().all(|&v| v == 0));
-        assert!(a.set(99_999, 7) && !a.set(100_000, 7));
-        assert_eq!((a.get(99_999), a.get(99_998), a.get(100_000)), (Some(7), Some(0), None));
+        a[99_999] = 7;
+        assert_eq!((a.get(99_999), a.get(99_998), a.get(100_000)), (Some(&7), Some(&0), None));
         assert_eq!(a.len(), 100_000);
     }
 

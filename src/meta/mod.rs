@@ -3,7 +3,7 @@
 
 mod array;
 
-pub use array::Array;
+pub use array::{Array, Zeroed};
 
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, PAGE};

@@ -59,6 +59,14 @@ impl<const RANK: u8, T> Ranked<RANK, T> {
         core::mem::forget(self.lock());
     }
 
+    /// The same without waiting; `false` if somebody (the calling thread perhaps, in a signal handler) holds it.
+    pub fn try_lock_and_keep(&self) -> bool {
+        let Some(guard) = self.inner.try_lock() else { return false };
+        note_taken(RANK);
+        core::mem::forget(guard);
+        true
+    }
+
     /// Releases what [`Ranked::lock_and_keep`] took.
     ///
     /// # Safety

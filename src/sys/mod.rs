@@ -1,7 +1,12 @@
 //! The only place with system calls, locks and thread-local slots.
 
+pub mod clock;
+pub mod files;
+pub mod guard;
 pub mod lock;
 pub mod memory;
+pub mod process;
 pub mod raw;
+pub mod stop;
 pub mod text;
 pub mod tls;

@@ -1,0 +1,253 @@
+//! The census: every object of the snapshot with its three numbers.
+
+use super::findings::{Findings, Key};
+use super::settings::Settings;
+use crate::finalizers::refcount_validator::Numbers;
+use crate::heap::view;
+use crate::mark::blocks::{DEAD, LIVE, OBJECT};
+use crate::mark::scan::Marker;
+use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
+use crate::meta::Array;
+use crate::python::count::Count;
+use crate::python::objects::Model;
+use crate::python::runtime::Runtime;
+use crate::python::traverse::Visited;
+use crate::python::types::Species;
+use crate::roots::claims::{RootSet, Sources};
+use crate::roots::modules::Modules;
+use crate::roots::threads::{ControlBlock, Thread};
+
+/// What the program handed to its snapshot.
+pub struct Scene<'a> {
+    /// The modules.
+    pub modules: &'a Modules,
+    /// glibc's layout.
+    pub control: ControlBlock,
+    /// The auditing thread and those that stand still.
+    pub threads: &'a dyn Fn(&mut dyn FnMut(Thread)),
+    /// The interpreter, if there is one.
+    pub runtime: Option<&'static Runtime>,
+    /// The interpreter's object allocator was ours from the start.
+    pub routed: bool,
+    /// The GIL is held by the auditing thread, or by nobody.
+    pub consistent: bool,
+    /// The GIL is held by the auditing thread: the interpreter's functions may be called.
+    pub gil: bool,
+}
+
+/// Something that could not be done.
+#[derive(Clone, Copy, Default)]
+pub struct Degraded {
+    /// In plain words; `%T` stands for the type's name.
+    pub what: &'static str,
+    /// A type's address, 0 for none.
+    pub type_address: usize,
+    /// How often.
+    pub count: u64,
+}
+
+/// The census, and what comes of it.
+pub struct Census {
+    /// The user's wishes.
+    pub settings: &'static Settings,
+    /// The blocks with words and owners.
+    pub blocks: Blocks,
+    /// The same for objects in modules' data.
+    pub statics: Statics,
+    /// The object model, in a Python program.
+    pub model: Option<Model>,
+    /// The roots.
+    pub roots: RootSet,
+    /// The findings.
+    pub findings: Findings,
+    /// What could not be done.
+    pub degraded: [Degraded; 32],
+    degraded_count: usize,
+    /// Words read.
+    pub words_read: u64,
+    /// Room for one `tp_traverse` call.
+    pub visited: Array<u8>,
+    /// The GIL is held: names and previews may be asked of the interpreter.
+    pub gil: bool,
+}
+
+impl Census {
+    /// Takes the numbers of a snapshot, in its child. `None` without memory.
+    ///
+    /// # Safety
+    /// In the snapshot child, after `guard::install`.
+    pub unsafe fn take(scene: &Scene<'_>, settings: &'static Settings) -> Option<Census> {
+        let mut statics = Statics::new(
+            &mut scene.modules.segments().iter().map(|s| (s.start, s.end)),
+            scene.modules.segments().len(),
+        )?;
+        if scene.gil
+            && let Some(clear) = scene.runtime.and_then(|r| r.symbols.clear_type_cache)
+        {
+            // The type attribute cache borrows its values. Emptied in this copy, it names nothing.
+            // SAFETY: in the child, with the GIL; guarded.
+            unsafe { crate::sys::guard::call(|| _ = clear()) };
+        }
+        // SAFETY: in the child nobody else changes the heap.
+        let mut blocks = unsafe { Blocks::take()? };
+        let model = match scene.runtime {
+            Some(runtime) => Some(Model::take(runtime, &mut blocks, &statics, !scene.routed)?),
+            None => None,
+        };
+        let mut stale = [(0, 0); 64];
+        let stale_count = model.as_ref().map_or(0, |m| m.stale_ranges(&blocks, &mut stale));
+        let sources = Sources {
+            modules: scene.modules,
+            control: scene.control,
+            shim_address: Census::take as *const () as usize,
+            kinds: settings.kinds,
+            stale: stale.get(..stale_count).unwrap_or(&[]),
+        };
+        let own = |each: &mut dyn FnMut(usize, usize)| view::for_each_own_range(each);
+        let roots = RootSet::build(&sources, &own, scene.threads)?;
+        let words_read = match &model {
+            Some(model) => mark(&mut blocks, &mut statics, model, &roots)?,
+            None => mark(&mut blocks, &mut statics, &Opaque, &roots)?,
+        };
+        let mut census = Census {
+            settings,
+            blocks,
+            statics,
+            model,
+            roots,
+            findings: Findings::new()?,
+            degraded: [Degraded::default(); 32],
+            degraded_count: 0,
+            words_read,
+            visited: Array::new(size_of::<Visited>())?,
+            gil: scene.gil,
+        };
+        if census.roots.maps_unreadable {
+            census.degrade("/proc/self/maps could not be read: other mappings were not scanned", 0, 1);
+        }
+        if census.roots.left_out > 0 {
+            census.degrade("memory ranges for which there was no room were not scanned", 0, u64::from(census.roots.left_out));
+        }
+        if let Some(n) = census.model.as_ref().map(|m| m.types.left_out).filter(|&n| n > 0) {
+            census.degrade("types for which there was no room", 0, u64::from(n));
+        }
+        // SAFETY: as the caller vouches.
+        unsafe { census.count_owners() };
+        Some(census)
+    }
+
+    /// Notes what could not be done; the same thing twice is counted.
+    pub fn degrade(&mut self, what: &'static str, type_address: usize, count: u64) {
+        if let Some(d) = self.degraded.iter_mut().take(self.degraded_count).find(|d| d.what == what && d.type_address == type_address) {
+            d.count += count;
+        } else if let Some(slot) = self.degraded.get_mut(self.degraded_count) {
+            *slot = Degraded { what, type_address, count };
+            self.degraded_count += 1;
+        } else if let Some(last) = self.degraded.last_mut() {
+            *last = Degraded { what: "further things could not be done", type_address: 0, count: last.count + count };
+        }
+    }
+
+    /// What could not be done.
+    pub fn degraded(&self) -> &[Degraded] {
+        self.degraded.get(..self.degraded_count).unwrap_or(&[])
+    }
+
+    /// Asks every container what it owns.
+    unsafe fn count_owners(&mut self) {
+        for id in (0..self.blocks.total()).map(BlockId) {
+            if self.blocks.state(id) & (LIVE | DEAD) != LIVE || self.blocks.state(id) & OBJECT == 0 {
+                continue;
+            }
+            let Some(object) = self.blocks.object_of(id) else { continue };
+            // SAFETY: the caller's.
+            unsafe { self.traverse(object, &mut |census, target| census.add_owner(target)) };
+        }
+    }
+
+    fn add_owner(&mut self, target: usize) {
+        match self.blocks.resolve(target) {
+            Some(hit) => {
+                let base = self.blocks.extent_in(hit.span, hit.index).0;
+                if self.blocks.object(hit.id, base) == Some(target) {
+                    self.blocks.add_owner(hit.id);
+                }
+            }
+            None => self.statics.add_owner(target),
+        }
+    }
+
+    /// Calls an object's `tp_traverse`, if it has one that may be called. `each` gets every reference. `false` if it was not called or crashed.
+    ///
+    /// # Safety
+    /// In the snapshot child, after `guard::install`.
+    pub unsafe fn traverse(&mut self, object: usize, each: &mut dyn FnMut(&mut Census, usize)) -> bool {
+        let Some(mut model) = self.model.take() else { return false };
+        let mut result = None;
+        if let Some(id) = model.is_traversable(object) {
+            // SAFETY: the array has Visited's size, is page-aligned, and zeros are a Visited.
+            let visited = unsafe { &mut *self.visited.as_mut_ptr().cast::<Visited>() };
+            // SAFETY: the caller's; the object is traversable.
+            result = Some((id, unsafe { model.traverse(id, object, visited, &mut |target| each(self, target)) }));
+        }
+        let crashed = match result {
+            Some((id, Err(_))) => Some(model.types.info(id).address),
+            _ => None,
+        };
+        self.model = Some(model);
+        if let Some(type_address) = crashed {
+            self.degrade("tp_traverse crashed or did not return; what instances of %T own is not known", type_address, 1);
+        }
+        matches!(result, Some((_, Ok(()))))
+    }
+
+    /// The references that the last [`Census::traverse`] reported.
+    pub fn visited(&self) -> &Visited {
+        // SAFETY: as in traverse.
+        unsafe { &*self.visited.as_ptr().cast::<Visited>() }
+    }
+
+    /// An object's three numbers; `None` if it has no count (dead, immortal) or its block has no object.
+    pub fn numbers(&self, id: BlockId, object: usize) -> Option<Numbers> {
+        let model = self.model.as_ref()?;
+        let Count::References(refcount) = model.count(object) else { return None };
+        let numbers = Numbers {
+            refcount,
+            owned: u64::from(self.blocks.owned(id)),
+            words: u64::from(self.blocks.words(id)),
+            tagged: u64::from(self.blocks.tagged(id)),
+        };
+        Some(if model.is_interned(object) { numbers.without_interned_table() } else { numbers })
+    }
+
+    /// What tells this object's finding from others of its type: objects that have a name of their own stand alone.
+    pub fn key(&self, object: usize, surplus: u64) -> (Key, bool) {
+        let Some(model) = &self.model else { return (Key::default(), false) };
+        // SAFETY: an object.
+        let type_address = unsafe { crate::python::types::read(object + crate::python::types::OB_TYPE) };
+        let s = &model.runtime.symbols;
+        let singleton =
+            [s.none, s.ellipsis, s.not_implemented, s.true_, s.false_].into_iter().flatten().any(|v| v.get() == object);
+        let named = singleton
+            || model.info(object).is_some_and(|t| {
+                matches!(
+                    t.species,
+                    Species::Type | Species::Module | Species::Function | Species::Builtin | Species::Method | Species::Code
+                )
+            });
+        let what = if named { object } else { 64 - surplus.leading_zeros() as usize };
+        (Key { type_address, what }, named)
+    }
+}
+
+fn mark<S: Shapes>(blocks: &mut Blocks, statics: &mut Statics, shapes: &S, roots: &RootSet) -> Option<u64> {
+    let mut marker = Marker::new(blocks, statics, shapes)?;
+    roots.for_each_part(&mut |root| {
+        // SAFETY: a readable mapping of this process, from its own list.
+        unsafe { marker.root(root.start, root.end) };
+        marker.reach();
+    });
+    marker.count_the_rest();
+    Some(marker.words_read)
+}
+

@@ -1,0 +1,120 @@
+//! The child: a private frozen copy of the program that does all the work and is never seen.
+
+use core::sync::atomic::Ordering;
+
+use super::census::{Census, Scene};
+use super::labels::Labels;
+use super::records::Head;
+use super::settings::Settings;
+use super::snapshot::{self, Moment, status};
+use super::{plain, records, suppressions};
+use crate::roots::threads::Thread;
+use crate::sys::text::{STDERR, Writer};
+use crate::sys::{clock, guard, process};
+
+/// Audits the snapshot and ends the process.
+pub fn main(moment: &Moment<'_>, settings: &'static Settings) -> ! {
+    // SAFETY: this is the child.
+    unsafe { set_apart() };
+    // SAFETY: this is the child.
+    let status = match unsafe { audit(moment, settings) } {
+        Some(0) => status::CLEAN,
+        Some(failing) => {
+            moment.handoff.failing.store(failing, Ordering::Release);
+            status::FAILING
+        }
+        None => status::NO_MEMORY,
+    };
+    moment.handoff.done.store(1, Ordering::Release);
+    process::exit(status)
+}
+
+/// Takes the child out of the program's way: its descriptors are not kept open, it leaves no core file, and faults come back.
+unsafe fn set_apart() {
+    // SAFETY: plain system calls on this process alone.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &none);
+        libc::prctl(libc::PR_SET_NAME, c"gcshim-audit".as_ptr());
+        guard::install();
+    }
+}
+
+unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32> {
+    let threads = |each: &mut dyn FnMut(Thread)| {
+        each(Thread::own(moment.stack_pointer, moment.thread_pointer));
+        moment.world.threads().for_each(|t| each(Thread::from_stopped(t)));
+    };
+    let scene = Scene {
+        modules: moment.modules,
+        control: moment.control,
+        threads: &threads,
+        runtime: moment.runtime,
+        routed: snapshot::routed(),
+        consistent: moment.consistent,
+        gil: moment.gil,
+    };
+    // SAFETY: in the child, guarded.
+    let mut census = unsafe { Census::take(&scene, settings)? };
+    note_what_was_not_done(&mut census, moment);
+    census.compare_references();
+    // SAFETY: in the child, guarded.
+    unsafe {
+        census.classify_lost()?;
+        census.find_untraversed();
+    }
+    census.find_holders();
+    census.findings.sort(&|v| settings.fails(v));
+    let left_out = census.findings.left_out;
+    if left_out > 0 {
+        census.degrade("objects in findings for which there was no room", 0, left_out);
+    }
+    report(&mut census, moment, settings)
+}
+
+fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
+    if moment.world.not_stopped > 0 {
+        census.degrade("threads that did not stop (they block the stop signal): their registers were not seen", 0, u64::from(moment.world.not_stopped));
+    }
+    if !moment.world.listed {
+        census.degrade("/proc/self/task could not be read: other threads were not stopped", 0, 1);
+    }
+    if !moment.consistent {
+        census.degrade("the GIL was held by another thread: counts and words may not belong together", 0, 1);
+    }
+}
+
+fn report(census: &mut Census, moment: &Moment<'_>, settings: &Settings) -> Option<u32> {
+    let mut labels = Labels::new(census)?;
+    suppressions::apply(census, &mut labels, &settings.suppressions);
+    let mut turns = 0;
+    while moment.handoff.pause_ns.load(Ordering::Acquire) == 0 && turns < 1000 {
+        clock::sleep_ns(100_000);
+        turns += 1;
+    }
+    let head = Head {
+        trigger: moment.trigger.name(),
+        pid: moment.pid,
+        pause_us: moment.handoff.pause_ns.load(Ordering::Acquire) / 1000,
+        total_ms: (clock::monotonic_ns() - moment.started_ns) / 1_000_000,
+        torn: !moment.consistent,
+    };
+    if let Some(file) = settings.report_file(moment.pid) {
+        // Several processes may share the file: a whole audit's records stand together.
+        // SAFETY: a descriptor of ours.
+        unsafe { libc::flock(file.fd(), libc::LOCK_EX) };
+        let mut w = Writer::new(file.fd());
+        records::write(&mut w, census, &labels, &head);
+        if w.failed() {
+            crate::sys::text::stderr_line(format_args!("gcshim: the report file could not be written in full (GCSHIM_REPORT)"));
+        }
+    }
+    if settings.plain {
+        plain::write(&mut Writer::new(STDERR), census, &labels, &head);
+    }
+    let failing = (0..census.findings.all().len())
+        .filter(|&at| !labels.suppressed(at) && settings.fails(census.findings.all()[at].verdict()))
+        .count();
+    Some(failing as u32)
+}

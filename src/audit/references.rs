@@ -1,0 +1,81 @@
+//! Reachable objects whose count is wrong: `leaked-reference` and `over-released`.
+
+use super::census::Census;
+use super::findings::{Example, example};
+use crate::finalizers::refcount_validator::{Numbers, Verdict};
+use crate::mark::BlockId;
+use crate::mark::blocks::{DEAD, LIVE, MARKED, OBJECT};
+use crate::python::count::Count;
+use crate::python::types::Species;
+
+impl Census {
+    /// Compares every object's numbers.
+    pub fn compare_references(&mut self) {
+        for id in (0..self.blocks.total()).map(BlockId) {
+            let state = self.blocks.state(id);
+            if state & (LIVE | DEAD) != LIVE || state & OBJECT == 0 {
+                continue;
+            }
+            let (base, bytes) = self.blocks.extent(id);
+            let Some(object) = self.blocks.object(id, base) else { continue };
+            let Some(numbers) = self.numbers(id, object) else { continue };
+            // What is unreachable and has too many is lost.rs's.
+            let surplus = if state & MARKED != 0 { numbers.surplus() } else { 0 };
+            self.judge(object, numbers, surplus, bytes as u64, example(object, id, numbers));
+        }
+        self.compare_statics();
+    }
+
+    fn judge(&mut self, object: usize, numbers: Numbers, surplus: u64, bytes: u64, example: Example) {
+        if surplus > 0 {
+            let (key, single) = self.key(object, surplus);
+            self.findings.add(Verdict::LeakedReference, key, single, surplus, bytes, example);
+        }
+        if numbers.missing() > 0 {
+            let (key, single) = self.key(object, numbers.missing());
+            self.findings.add(Verdict::OverReleased, key, single, numbers.missing(), bytes, example);
+        }
+    }
+
+    /// Objects in modules' data: types, and what some container says it owns, which is the proof that an object lies there.
+    fn compare_statics(&mut self) {
+        let Some(model) = self.model.take() else { return };
+        let mut statics = [0usize; 8192];
+        let mut count = 0;
+        let mut left_out = 0;
+        let mut add = |address: usize| match statics.get_mut(count) {
+            Some(slot) => {
+                *slot = address;
+                count += 1;
+            }
+            None => left_out += 1,
+        };
+        model.types.for_each(&mut |_, info| {
+            if self.statics.contains(info.address) {
+                add(info.address);
+            }
+        });
+        self.statics.for_each_owned(&mut |address| {
+            if model.info(address).is_some_and(|t| t.species != Species::Type) {
+                add(address);
+            }
+        });
+        self.model = Some(model);
+        if left_out > 0 {
+            self.degrade("objects in modules' data for which there was no room were not compared", 0, left_out);
+        }
+        for &object in statics.iter().take(count) {
+            let Some(model) = &self.model else { return };
+            let Count::References(refcount) = model.count(object) else { continue };
+            // An object in a module's data starts with a reference that stands for itself.
+            let numbers = Numbers {
+                refcount,
+                owned: u64::from(self.statics.owned(object)),
+                words: u64::from(self.statics.words(object)),
+                tagged: 0,
+            };
+            let surplus = refcount.saturating_sub(numbers.words + 1);
+            self.judge(object, numbers, surplus, 0, Example { address: object, block: 0, numbers });
+        }
+    }
+}

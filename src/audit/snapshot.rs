@@ -1,0 +1,269 @@
+//! The snapshot: stop, clone, go on.
+
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use super::records;
+use super::settings::Settings;
+use super::{Failure, Trigger, child};
+use crate::heap;
+use crate::python::runtime::Runtime;
+use crate::roots::modules::Modules;
+use crate::roots::threads::ControlBlock;
+use crate::sys::process::{self, Ended, Shared, Side};
+use crate::sys::text::Writer;
+use crate::sys::{clock, stop, text};
+
+/// What parent and child tell each other through a shared page. All zero at first.
+#[derive(Default)]
+pub struct Handoff {
+    /// Written by the parent when its threads run again: how long they stood still, ns.
+    pub pause_ns: AtomicU64,
+    /// Written by the child: failing findings.
+    pub failing: AtomicU32,
+    /// Written by the child last of all.
+    pub done: AtomicU32,
+}
+
+/// Everything the child needs to know of the moment of the clone.
+pub struct Moment<'a> {
+    /// What asked for it.
+    pub trigger: Trigger,
+    /// The modules.
+    pub modules: &'a Modules,
+    /// glibc's layout.
+    pub control: ControlBlock,
+    /// The stopped threads.
+    pub world: &'a stop::StoppedWorld,
+    /// Where the auditing thread's registers were pushed.
+    pub stack_pointer: usize,
+    /// Its thread pointer.
+    pub thread_pointer: usize,
+    /// The interpreter, if it is running.
+    pub runtime: Option<&'static Runtime>,
+    /// The auditing thread holds the GIL.
+    pub gil: bool,
+    /// Nobody else holds it.
+    pub consistent: bool,
+    /// The program's process id.
+    pub pid: i32,
+    /// When the stop began, monotonic ns.
+    pub started_ns: u64,
+    /// The shared page.
+    pub handoff: &'a Handoff,
+}
+
+/// The child's exit statuses.
+pub mod status {
+    /// Nothing failing.
+    pub const CLEAN: i32 = 0;
+    /// A failing verdict was found.
+    pub const FAILING: i32 = 1;
+    /// Without memory for the census.
+    pub const NO_MEMORY: i32 = 2;
+}
+
+static BUSY: AtomicBool = AtomicBool::new(false);
+/// A failing verdict has been found in this process.
+static FAILED: AtomicBool = AtomicBool::new(false);
+/// A child that nobody waited for yet, 0 for none.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+/// Whether the interpreter's object allocator has been ours from the start.
+static ROUTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a failing verdict has been found in this process.
+pub fn failed() -> bool {
+    FAILED.load(Ordering::Acquire)
+}
+
+/// Notes that the interpreter's objects come from the object domain.
+pub fn set_routed() {
+    ROUTED.store(true, Ordering::Release);
+}
+
+/// Whether they do.
+pub fn routed() -> bool {
+    ROUTED.load(Ordering::Acquire)
+}
+
+/// Takes a snapshot and has it audited. At exit and when called, waits for the result: the number of failing findings. On a signal the
+/// program goes on at once, and the child reports by itself.
+pub fn run(trigger: Trigger, stack_pointer: usize) -> Result<i32, Failure> {
+    let settings = Settings::get();
+    if !settings.on {
+        return Err(Failure::Off);
+    }
+    if BUSY.swap(true, Ordering::AcqRel) {
+        return Err(Failure::Busy);
+    }
+    let result = audit(trigger, stack_pointer, settings);
+    BUSY.store(false, Ordering::Release);
+    result
+}
+
+fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) -> Result<i32, Failure> {
+    finish_running(settings);
+    let runtime = Runtime::get().filter(|r| r.initialized());
+    let gil = runtime.is_some_and(Runtime::holds_gil);
+    let thread_pointer = stop::thread_pointer();
+    let modules = Modules::gather(thread_pointer).ok_or(Failure::Refused)?;
+    let control = ControlBlock::look_up();
+    // SAFETY: zeros are a Handoff.
+    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or(Failure::Refused)?;
+    let started_ns = clock::monotonic_ns();
+    let blocked = block_signals();
+    heap::lock_all();
+    let Some(world) = stop::stop_world() else {
+        // SAFETY: taken above.
+        unsafe { heap::unlock_all() };
+        restore_signals(&blocked);
+        return Err(Failure::Refused);
+    };
+    // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
+    let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
+    let moment = Moment {
+        trigger,
+        modules: &modules,
+        control,
+        world: &world,
+        stack_pointer,
+        thread_pointer,
+        runtime,
+        gil,
+        consistent: gil || idle || runtime.is_none(),
+        pid: pid(),
+        started_ns,
+        handoff: &handoff,
+    };
+    // SAFETY: the child runs child::main, which ends by _exit.
+    match unsafe { process::clone_snapshot() } {
+        Some(Side::Child) => {
+            // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
+            unsafe { heap::unlock_all() };
+            child::main(&moment, settings)
+        }
+        Some(Side::Parent(child)) => {
+            drop(world);
+            // SAFETY: taken above.
+            unsafe { heap::unlock_all() };
+            restore_signals(&blocked);
+            handoff.pause_ns.store((clock::monotonic_ns() - started_ns).max(1), Ordering::Release);
+            if trigger == Trigger::Signal {
+                RUNNING.store(child, Ordering::Release);
+                return Ok(0);
+            }
+            conclude(wait(child, settings.deadline_s), trigger, settings)?;
+            Ok(handoff.failing.load(Ordering::Acquire) as i32)
+        }
+        None => {
+            drop(world);
+            // SAFETY: taken above.
+            unsafe { heap::unlock_all() };
+            restore_signals(&blocked);
+            given_up(trigger, settings, format_args!("the system refused to clone the process"));
+            Err(Failure::Refused)
+        }
+    }
+}
+
+/// Waits for an audit that a signal asked for, and notes what it found.
+pub fn finish_running(settings: &'static Settings) {
+    let child = RUNNING.swap(0, Ordering::AcqRel);
+    if child > 0 {
+        let _ = conclude(wait(child, settings.deadline_s), Trigger::Signal, settings);
+    }
+}
+
+/// Forgets the parent's child, in a forked child.
+pub fn forget_running() {
+    RUNNING.store(0, Ordering::Release);
+    FAILED.store(false, Ordering::Release);
+    BUSY.store(false, Ordering::Release);
+}
+
+fn wait(child: i32, deadline_s: u32) -> Ended {
+    let deadline = clock::monotonic_ns() + u64::from(deadline_s) * 1_000_000_000;
+    let mut pause_ns = 100_000;
+    loop {
+        match process::poll_snapshot(child) {
+            Ended::Running if clock::monotonic_ns() > deadline => {
+                process::kill_snapshot(child);
+                return Ended::Running;
+            }
+            Ended::Running => {
+                clock::sleep_ns(pause_ns);
+                pause_ns = (pause_ns + pause_ns / 4).min(5_000_000);
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn conclude(ended: Ended, trigger: Trigger, settings: &Settings) -> Result<(), Failure> {
+    match ended {
+        Ended::Exited(status::CLEAN) => return Ok(()),
+        Ended::Exited(status::FAILING) => {
+            FAILED.store(true, Ordering::Release);
+            return Ok(());
+        }
+        Ended::Exited(status::NO_MEMORY) => given_up(trigger, settings, format_args!("no memory for the census")),
+        Ended::Exited(n) => given_up(trigger, settings, format_args!("its process ended with status {n}")),
+        Ended::Signalled(n) => given_up(trigger, settings, format_args!("its process ended with signal {n}")),
+        Ended::Running => {
+            given_up(trigger, settings, format_args!("it took longer than {} s (GCSHIM_DEADLINE)", settings.deadline_s));
+        }
+        Ended::Lost => given_up(trigger, settings, format_args!("its process was waited for by somebody else")),
+    }
+    Err(Failure::GivenUp)
+}
+
+/// An audit that did not come to its end is a line on stderr and a record.
+fn given_up(trigger: Trigger, settings: &Settings, why: core::fmt::Arguments<'_>) {
+    text::stderr_line(format_args!("gcshim: the audit at {} was given up: {why}; the program is not affected", trigger.name()));
+    if let Some(file) = settings.report_file(pid()) {
+        let mut w = Writer::new(file.fd());
+        let _ = core::fmt::Write::write_fmt(
+            &mut w,
+            format_args!("{{\"kind\":\"degraded\",\"what\":\"the audit at {} was given up: {why}\",\"count\":1}}\n", trigger.name()),
+        );
+        w.flush();
+    }
+}
+
+impl Settings {
+    /// Opens the report file, if one is asked for; one that cannot be opened is a line on stderr.
+    pub fn report_file(&self, pid: i32) -> Option<crate::sys::files::File> {
+        if self.report[0] == 0 {
+            return None;
+        }
+        let file = records::open_report(&self.report, pid);
+        if file.is_none() {
+            let end = self.report.iter().position(|&b| b == 0).unwrap_or(0);
+            let shown = core::str::from_utf8(&self.report[..end]).unwrap_or("?");
+            text::stderr_line(format_args!("gcshim: the report file {shown} (GCSHIM_REPORT) cannot be opened for writing"));
+        }
+        file
+    }
+}
+
+fn pid() -> i32 {
+    // SAFETY: takes no arguments.
+    unsafe { libc::getpid() }
+}
+
+/// The child must not run the program's handlers, and the parent must not be interrupted while it holds the heap's locks.
+fn block_signals() -> libc::sigset_t {
+    let mut all = MaybeUninit::uninit();
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: sigfillset fills the set; sigprocmask fills the old one.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
+        old.assume_init()
+    }
+}
+
+fn restore_signals(old: &libc::sigset_t) {
+    // SAFETY: a set that pthread_sigmask gave.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, core::ptr::null_mut()) };
+}

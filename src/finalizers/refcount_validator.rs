@@ -1,0 +1,114 @@
+//! The invariant `owned <= refcount <= words`, and what its violation is called.
+
+/// What is wrong. The names are public and stable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Verdict {
+    /// Unreachable, and its count exceeds the references that other unreachable objects hold to it.
+    LeakedObject,
+    /// Unreachable, held only by a leaked object.
+    LeakedThrough,
+    /// Reachable, and its count exceeds the words that name it.
+    LeakedReference,
+    /// Its count is below the references that containers own.
+    OverReleased,
+    /// An unreachable cycle that the cycle collector cannot see.
+    UncollectableCycle,
+    /// An unreachable cycle that the cycle collector would collect; information.
+    CyclicGarbage,
+    /// A GC type whose `tp_traverse` never visits a reference its instances own.
+    MissingTraverse,
+    /// A native block, no object, unreachable and never freed.
+    LeakedBlock,
+    /// Freed while words still point into it (collect and quarantine modes).
+    FreedWhileReferenced,
+}
+
+/// All verdicts with their names.
+pub const VERDICTS: [(Verdict, &str); 9] = [
+    (Verdict::LeakedObject, "leaked-object"),
+    (Verdict::LeakedThrough, "leaked-through"),
+    (Verdict::LeakedReference, "leaked-reference"),
+    (Verdict::OverReleased, "over-released"),
+    (Verdict::UncollectableCycle, "uncollectable-cycle"),
+    (Verdict::CyclicGarbage, "cyclic-garbage"),
+    (Verdict::MissingTraverse, "missing-traverse"),
+    (Verdict::LeakedBlock, "leaked-block"),
+    (Verdict::FreedWhileReferenced, "freed-while-referenced"),
+];
+
+impl Verdict {
+    /// The public name.
+    pub fn name(self) -> &'static str {
+        VERDICTS.iter().find(|(v, _)| *v == self).map_or("?", |(_, n)| n)
+    }
+
+    /// The verdict of a name.
+    pub fn from_name(name: &[u8]) -> Option<Verdict> {
+        VERDICTS.iter().find(|(_, n)| n.as_bytes() == name).map(|(v, _)| *v)
+    }
+}
+
+/// The three numbers of an object, and the words that name it but for a tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Numbers {
+    /// What the object claims.
+    pub refcount: u64,
+    /// References that containers own: a lower bound.
+    pub owned: u64,
+    /// Words that equal its address: an upper bound.
+    pub words: u64,
+    /// Words that equal it but for the low three bits.
+    pub tagged: u64,
+}
+
+impl Numbers {
+    /// References that nobody holds: the count less every word, tagged ones given the benefit of the doubt. 0 if there are none.
+    pub fn surplus(&self) -> u64 {
+        self.refcount.saturating_sub(self.words + self.tagged)
+    }
+
+    /// Owners for which there is no reference. 0 if there are none.
+    pub fn missing(&self) -> u64 {
+        self.owned.saturating_sub(self.refcount)
+    }
+
+    /// The same without the two references of the interned table, which an interned string does not count.
+    pub fn without_interned_table(self) -> Numbers {
+        Numbers { owned: self.owned.saturating_sub(2), words: self.words.saturating_sub(2), ..self }
+    }
+
+    /// Whether every word that names the object is known to own a reference.
+    pub fn every_word_owns(&self) -> bool {
+        self.refcount == self.words && self.tagged == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_invariant_is_broken_on_either_side() {
+        let right = Numbers { refcount: 3, owned: 2, words: 4, tagged: 0 };
+        assert_eq!((right.surplus(), right.missing()), (0, 0));
+        let leaked = Numbers { refcount: 7, owned: 2, words: 4, tagged: 1 };
+        assert_eq!((leaked.surplus(), leaked.missing()), (2, 0));
+        let over = Numbers { refcount: 1, owned: 2, words: 4, tagged: 0 };
+        assert_eq!((over.surplus(), over.missing()), (0, 1));
+    }
+
+    #[test]
+    fn an_interned_string_does_not_count_its_table() {
+        let string = Numbers { refcount: 1, owned: 3, words: 3, tagged: 0 }.without_interned_table();
+        assert_eq!((string.surplus(), string.missing()), (0, 0));
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for (verdict, name) in VERDICTS {
+            assert_eq!(Verdict::from_name(name.as_bytes()), Some(verdict));
+            assert_eq!(verdict.name(), name);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Objects that lie in modules' data, outside the heap: words that equal their addresses, and owners, counted by address.
+
+use crate::meta::Array;
+
+/// Counters for every aligned address in the program's writable segments. The memory behind addresses that nobody names is never touched.
+pub struct Statics {
+    ranges: Array<Range>,
+    range_count: usize,
+    words: Array<u32>,
+    owned: Array<u32>,
+    low: usize,
+    high: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Range {
+    start: usize,
+    end: usize,
+    first: usize,
+}
+
+// SAFETY: zeros are valid in every field, and read only where something was stored.
+unsafe impl crate::meta::Zeroed for Range {}
+
+impl Statics {
+    /// Counters for these segments, which come sorted and disjoint.
+    pub fn new(segments: &mut dyn Iterator<Item = (usize, usize)>, segments_max: usize) -> Option<Statics> {
+        let mut ranges = Array::<Range>::new(segments_max.max(1))?;
+        let mut range_count = 0;
+        let mut total = 0;
+        for (start, end) in segments {
+            let Some(slot) = ranges.get_mut(range_count) else { break };
+            *slot = Range { start, end, first: total };
+            total += (end - start) / 8;
+            range_count += 1;
+        }
+        let low = ranges.first().map_or(0, |r| r.start);
+        let high = ranges.iter().take(range_count).map(|r| r.end).max().unwrap_or(0);
+        Some(Statics { ranges, range_count, words: Array::new(total.max(1))?, owned: Array::new(total.max(1))?, low, high })
+    }
+
+    /// The counter of an address, if it lies in a segment and is aligned.
+    #[inline]
+    pub fn slot(&self, address: usize) -> Option<usize> {
+        if address.wrapping_sub(self.low) >= self.high - self.low || address & 7 != 0 {
+            return None;
+        }
+        self.slot_slow(address)
+    }
+
+    fn slot_slow(&self, address: usize) -> Option<usize> {
+        let ranges = self.ranges.get(..self.range_count)?;
+        let at = ranges.partition_point(|r| r.end <= address);
+        let range = ranges.get(at)?;
+        (range.start <= address).then(|| range.first + (address - range.start) / 8)
+    }
+
+    /// Counts a word.
+    #[inline]
+    pub fn count_word(&mut self, word: usize) {
+        if let Some(slot) = self.slot(word)
+            && let Some(n) = self.words.get_mut(slot)
+        {
+            *n += 1;
+        }
+    }
+
+    /// Notes an owner of the object at an address.
+    pub fn add_owner(&mut self, address: usize) {
+        if let Some(slot) = self.slot(address)
+            && let Some(n) = self.owned.get_mut(slot)
+        {
+            *n += 1;
+        }
+    }
+
+    /// Words found that equal the address.
+    pub fn words(&self, address: usize) -> u32 {
+        self.slot(address).and_then(|s| self.words.get(s)).copied().unwrap_or(0)
+    }
+
+    /// Owners noted of the object at the address.
+    pub fn owned(&self, address: usize) -> u32 {
+        self.slot(address).and_then(|s| self.owned.get(s)).copied().unwrap_or(0)
+    }
+
+    /// Whether an address lies in a writable segment.
+    pub fn contains(&self, address: usize) -> bool {
+        self.slot(address & !7).is_some()
+    }
+
+    /// Calls `object` with each address that something owns.
+    pub fn for_each_owned(&self, object: &mut dyn FnMut(usize)) {
+        for range in self.ranges.iter().take(self.range_count) {
+            let counters = self.owned.get(range.first..range.first + (range.end - range.start) / 8).unwrap_or(&[]);
+            for (i, &n) in counters.iter().enumerate() {
+                if n > 0 {
+                    object(range.start + i * 8);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart_by_segment_and_alignment() {
+        let mut s = Statics::new(&mut [(0x1000, 0x1100), (0x2000, 0x2010)].into_iter(), 2).unwrap();
+        for word in [0x1000, 0x1000, 0x10f8, 0x2008, 0x1100, 0x1004, 0x2010, 0] {
+            s.count_word(word);
+        }
+        assert_eq!([s.words(0x1000), s.words(0x10f8), s.words(0x2008), s.words(0x1004), s.words(0x1100)], [2, 1, 1, 0, 0]);
+        s.add_owner(0x2000);
+        let mut owned = Vec::new();
+        s.for_each_owned(&mut |a| owned.push(a));
+        assert_eq!(owned, [0x2000]);
+        assert!(s.contains(0x1007) && !s.contains(0x1100));
+    }
+}

@@ -1,0 +1,291 @@
+//! Every type seen in a snapshot.
+//!
+//! `PyTypeObject`'s layout (CPython Include/cpython/object.h): the fields used here stand at the same offsets in 3.8 to 3.15 on 64-bit
+//! machines. `harness/tests/layouts.rs` compiles them against the headers of every installed CPython.
+
+use super::runtime::Runtime;
+use crate::mark::{Blocks, Statics};
+use crate::meta::Array;
+use crate::weakref_hooks::GC_HEAD_BYTES;
+
+/// `ob_type` in any object.
+pub const OB_TYPE: usize = 8;
+/// `ob_size` in variable-size objects.
+pub const OB_SIZE: usize = 16;
+const TP_NAME: usize = 24;
+const TP_BASICSIZE: usize = 32;
+const TP_ITEMSIZE: usize = 40;
+const TP_FLAGS: usize = 168;
+const TP_TRAVERSE: usize = 184;
+const TP_WEAKLISTOFFSET: usize = 208;
+const TP_BASE: usize = 256;
+/// The smallest `sizeof(PyTypeObject)` of any version.
+const TYPE_BYTES_MIN: usize = 400;
+
+const MANAGED_WEAKREF: u64 = 1 << 3;
+const MANAGED_DICT: u64 = 1 << 4;
+const HEAPTYPE: u64 = 1 << 9;
+const READY: u64 = 1 << 12;
+const HAVE_GC: u64 = 1 << 14;
+const TYPE_SUBCLASS: u64 = 1 << 31;
+
+/// What a type's instances are to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Species {
+    /// Anything else.
+    Other,
+    /// Instances are types.
+    Type,
+    /// Exactly `str`.
+    Str,
+    /// Exactly `bytes`, `int`, `float` or `bool`: no pointers inside.
+    Leaf,
+    /// Exactly `list`.
+    List,
+    /// Exactly `tuple`.
+    Tuple,
+    /// Exactly `dict`.
+    Dict,
+    /// Exactly `code`.
+    Code,
+    /// A weak reference or proxy, or a subclass.
+    WeakReference,
+    /// Exactly `function`.
+    Function,
+    /// Exactly `builtin_function_or_method`.
+    Builtin,
+    /// Exactly `method`.
+    Method,
+    /// `module` or a subclass.
+    Module,
+}
+
+/// One type.
+#[derive(Clone, Copy)]
+pub struct TypeInfo {
+    /// The type object's address; 0 for an empty slot.
+    pub address: usize,
+    /// `tp_traverse`, 0 if it has none.
+    pub traverse: usize,
+    /// `tp_basicsize`, bytes.
+    pub basic_bytes: u32,
+    /// `tp_itemsize`, bytes.
+    pub item_bytes: u32,
+    /// Where the list of weak references starts; 0 for nowhere, negative before the object.
+    pub weaklist_offset: i32,
+    /// Bytes before the object: GC head and pre-header.
+    pub prefix_bytes: u8,
+    /// A heap type: instances own a reference to it.
+    pub heap: bool,
+    /// `Py_TPFLAGS_HAVE_GC`.
+    pub gc: bool,
+    /// What instances are.
+    pub species: Species,
+    /// Its `tp_traverse` crashed: not called again.
+    pub crashed: bool,
+}
+
+// SAFETY: zeros are valid in every field, and read only where something was stored.
+unsafe impl crate::meta::Zeroed for TypeInfo {}
+
+/// An index into [`Types`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TypeId(pub u32);
+
+const SLOTS: usize = 1 << 18;
+
+/// The types, by address.
+pub struct Types {
+    table: Array<TypeInfo>,
+    count: u32,
+    runtime: &'static Runtime,
+    /// Types for which there was no room.
+    pub left_out: u32,
+}
+
+/// Reads a word of the snapshot.
+///
+/// # Safety
+/// The address must be readable and aligned.
+#[inline]
+pub unsafe fn read(address: usize) -> usize {
+    // SAFETY: the caller's. Volatile: the memory belongs to the program and is typed differently there.
+    unsafe { core::ptr::read_volatile(address as *const usize) }
+}
+
+impl Types {
+    /// An empty table.
+    pub fn new(runtime: &'static Runtime) -> Option<Types> {
+        Some(Types { table: Array::new(SLOTS)?, count: 0, runtime, left_out: 0 })
+    }
+
+    /// The type's facts.
+    pub fn info(&self, id: TypeId) -> &TypeInfo {
+        &self.table[id.0 as usize % SLOTS]
+    }
+
+    /// Notes that its `tp_traverse` crashed.
+    pub fn set_crashed(&mut self, id: TypeId) {
+        self.table[id.0 as usize % SLOTS].crashed = true;
+    }
+
+    /// A type that has been seen before.
+    #[inline]
+    pub fn known(&self, address: usize) -> Option<TypeId> {
+        let mut at = Self::start(address);
+        loop {
+            let info = &self.table[at];
+            if info.address == address {
+                return Some(TypeId(at as u32));
+            }
+            if info.address == 0 {
+                return None;
+            }
+            at = (at + 1) % SLOTS;
+        }
+    }
+
+    fn start(address: usize) -> usize {
+        (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 18)
+    }
+
+    /// All types seen.
+    pub fn for_each(&self, each: &mut dyn FnMut(TypeId, &TypeInfo)) {
+        for (at, info) in self.table.iter().enumerate() {
+            if info.address != 0 {
+                each(TypeId(at as u32), info);
+            }
+        }
+    }
+
+    /// The type at an address, if a type object lies there: the closure of "its type is `type`, or a type that makes types".
+    pub fn at(&mut self, blocks: &Blocks, statics: &Statics, address: usize) -> Option<TypeId> {
+        self.at_depth(blocks, statics, address, 4)
+    }
+
+    fn at_depth(&mut self, blocks: &Blocks, statics: &Statics, address: usize, depth: u8) -> Option<TypeId> {
+        if address & 7 != 0 || address < 4096 {
+            return None;
+        }
+        if let Some(id) = self.known(address) {
+            return Some(id);
+        }
+        if !Self::could_hold_a_type(blocks, statics, address) {
+            return None;
+        }
+        let type_type = self.runtime.symbols.type_type?.get();
+        // SAFETY: TYPE_BYTES_MIN bytes from the address on lie in a live block or a writable segment.
+        let meta = unsafe { read(address + OB_TYPE) };
+        if meta != type_type {
+            let meta = self.at_depth(blocks, statics, meta, depth.checked_sub(1)?)?;
+            if self.info(meta).species != Species::Type {
+                return None;
+            }
+        }
+        // SAFETY: as above.
+        let (flags, basic, item) =
+            unsafe { (read(address + TP_FLAGS) as u64, read(address + TP_BASICSIZE), read(address + TP_ITEMSIZE)) };
+        // SAFETY: as above.
+        let name = unsafe { read(address + TP_NAME) };
+        if flags & READY == 0 || !(16..1 << 24).contains(&basic) || item >= 1 << 24 || name < 4096 {
+            return None;
+        }
+        // SAFETY: as above.
+        let info = unsafe { self.describe(address, flags, basic, item) };
+        self.insert(info)
+    }
+
+    /// Heap types are GC objects (16 or 32 bytes into an object's block); some libraries build types by hand at the start of a raw block;
+    /// the rest lie in modules' data.
+    fn could_hold_a_type(blocks: &Blocks, statics: &Statics, address: usize) -> bool {
+        if let Some(hit) = blocks.resolve(address) {
+            let (base, bytes) = blocks.extent_in(hit.span, hit.index);
+            let offset = address - base;
+            return matches!(offset, 0 | 16 | 32) && offset + TYPE_BYTES_MIN <= bytes;
+        }
+        statics.contains(address) && statics.contains(address + TYPE_BYTES_MIN)
+    }
+
+    unsafe fn describe(&self, address: usize, flags: u64, basic: usize, item: usize) -> TypeInfo {
+        let minor = self.runtime.minor;
+        // SAFETY: the caller's: a type object lies here.
+        let (traverse, weaklist) = unsafe { (read(address + TP_TRAVERSE), read(address + TP_WEAKLISTOFFSET) as isize) };
+        let gc = flags & HAVE_GC != 0;
+        // _PyType_PreHeaderSize (pycore_object.h / pycore_gc.h): 3.11 has two words for a managed dict, from 3.12 on for either.
+        let managed = match minor {
+            ..=10 => false,
+            11 => flags & MANAGED_DICT != 0,
+            _ => flags & (MANAGED_DICT | MANAGED_WEAKREF) != 0,
+        };
+        TypeInfo {
+            address,
+            traverse,
+            basic_bytes: basic as u32,
+            item_bytes: item as u32,
+            weaklist_offset: if weaklist.unsigned_abs() < 1 << 24 { weaklist as i32 } else { 0 },
+            prefix_bytes: (if gc { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 },
+            heap: flags & HEAPTYPE != 0,
+            gc,
+            // SAFETY: as above.
+            species: unsafe { self.species(address, flags) },
+            crashed: false,
+        }
+    }
+
+    unsafe fn species(&self, address: usize, flags: u64) -> Species {
+        let s = &self.runtime.symbols;
+        let is = |v: Option<super::runtime::Variable>| v.is_some_and(|v| v.get() == address);
+        if flags & TYPE_SUBCLASS != 0 {
+            return Species::Type;
+        }
+        let exact = [
+            (s.str_type, Species::Str),
+            (s.bytes_type, Species::Leaf),
+            (s.int_type, Species::Leaf),
+            (s.float_type, Species::Leaf),
+            (s.bool_type, Species::Leaf),
+            (s.list_type, Species::List),
+            (s.tuple_type, Species::Tuple),
+            (s.dict_type, Species::Dict),
+            (s.code_type, Species::Code),
+            (s.function_type, Species::Function),
+            (s.builtin_type, Species::Builtin),
+            (s.method_type, Species::Method),
+        ];
+        if let Some((_, species)) = exact.into_iter().find(|(v, _)| is(*v)) {
+            return species;
+        }
+        // The chain of bases is short, and each base of a ready type is a ready type.
+        let mut base = address;
+        for _ in 0..64 {
+            if [s.weakref_type, s.weakref_proxy, s.weakref_callable_proxy].into_iter().flatten().any(|v| v.get() == base) {
+                return Species::WeakReference;
+            }
+            if s.module_type.is_some_and(|v| v.get() == base) {
+                return Species::Module;
+            }
+            // SAFETY: a ready type, as the caller says, or the base of one.
+            base = unsafe { read(base + TP_BASE) };
+            if base == 0 {
+                break;
+            }
+        }
+        Species::Other
+    }
+
+    fn insert(&mut self, info: TypeInfo) -> Option<TypeId> {
+        // Half full is enough: probing stays short.
+        if self.count as usize >= SLOTS / 2 {
+            self.left_out += 1;
+            return None;
+        }
+        let mut at = Self::start(info.address);
+        while self.table[at].address != 0 {
+            at = (at + 1) % SLOTS;
+        }
+        self.table[at] = info;
+        self.count += 1;
+        Some(TypeId(at as u32))
+    }
+}

@@ -1,0 +1,76 @@
+//! `/proc/self/maps`, one line at a time.
+
+use crate::sys::files::{self, File};
+
+/// One mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// Readable.
+    pub read: bool,
+    /// Writable.
+    pub write: bool,
+    /// Private (copy-on-write), not shared.
+    pub private: bool,
+    /// The main thread's stack.
+    pub main_stack: bool,
+    /// A device other than `/dev/zero`: reading it may have effects.
+    pub device: bool,
+}
+
+/// Calls `mapping` for each line in the order of addresses; `false` if the file cannot be read.
+pub fn for_each(mapping: &mut dyn FnMut(Mapping)) -> bool {
+    let Some(file) = File::open(c"/proc/self/maps") else { return false };
+    let mut any = false;
+    file.for_each_line(&mut |line| {
+        if let Some(parsed) = parse(line) {
+            any = true;
+            mapping(parsed);
+        }
+    });
+    any
+}
+
+/// `7f00-7f01 rw-p 00000000 08:01 1234   /path` (proc(5)).
+fn parse(line: &[u8]) -> Option<Mapping> {
+    let (start, rest) = files::take_hex(line);
+    let (end, rest) = files::take_hex(rest.strip_prefix(b"-")?);
+    let [b' ', r, w, _x, p, ..] = *rest else { return None };
+    let name = line.iter().position(|&b| b == b'/' || b == b'[').and_then(|at| line.get(at..)).unwrap_or(b"");
+    Some(Mapping {
+        start,
+        end,
+        read: r == b'r',
+        write: w == b'w',
+        private: p == b'p',
+        main_stack: name == b"[stack]",
+        device: name.starts_with(b"/dev/") && !name.starts_with(b"/dev/zero") && !name.starts_with(b"/dev/shm/"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_apart() {
+        let m = parse(b"7ffd0000-7ffd1000 rw-p 00000000 00:00 0                          [stack]").unwrap();
+        assert_eq!((m.start, m.end), (0x7ffd0000, 0x7ffd1000));
+        assert!(m.read && m.write && m.private && m.main_stack && !m.device);
+        let m = parse(b"1000-2000 r--s 00000000 00:05 12 /dev/dri/card0").unwrap();
+        assert!(m.device && !m.write && !m.private);
+        assert!(parse(b"nonsense").is_none());
+    }
+
+    #[test]
+    fn this_process_has_a_stack() {
+        let here = 0u8;
+        let address = &raw const here as usize;
+        let mut found = false;
+        assert!(for_each(&mut |m| found |= m.start <= address && address < m.end && m.write));
+        assert!(found);
+    }
+}

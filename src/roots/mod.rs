@@ -1,0 +1,80 @@
+//! Where a pointer can hide outside the heap.
+//!
+//! Gathered in two steps: [`modules::Modules`] in the program, before the snapshot (the dynamic linker's lock may be taken there); the rest,
+//! [`RootSet`], in the child from its own `/proc/self/maps`, which is the program's at the moment of the clone.
+//!
+//! Each private writable mapping is cut by *claims*: the shim's own memory and the dead part of stacks are left out, the live part of
+//! stacks, thread control blocks and modules have kinds of their own, and what nobody claims is a plain mapping (arenas of other allocators,
+//! coroutine stacks, JIT data).
+
+pub mod claims;
+pub mod maps;
+pub mod modules;
+pub mod resident;
+pub mod threads;
+
+/// A root kind. Each can be switched off (`GCSHIM_ROOTS=-kind`), and a test per kind shows that it matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// Thread stacks from the stack pointer less the red zone.
+    Stacks,
+    /// Saved registers of stopped threads, vector registers among them.
+    Registers,
+    /// Static thread-local storage and the thread's control block.
+    Tls,
+    /// `pthread_setspecific` data inside the control block.
+    Tsd,
+    /// The dynamic thread vector, which leads to thread-local storage of libraries loaded later.
+    DynTls,
+    /// Writable segments of the program and its libraries.
+    Globals,
+    /// Every other private writable mapping.
+    Mappings,
+}
+
+/// All kinds with their public names.
+pub const KINDS: [(Kind, &str); 7] = [
+    (Kind::Stacks, "stacks"),
+    (Kind::Registers, "registers"),
+    (Kind::Tls, "tls"),
+    (Kind::Tsd, "tsd"),
+    (Kind::DynTls, "dyntls"),
+    (Kind::Globals, "globals"),
+    (Kind::Mappings, "mappings"),
+];
+
+/// Which kinds are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// Every kind.
+    pub const ALL: Kinds = Kinds(0x7f);
+    /// No kind.
+    pub const NONE: Kinds = Kinds(0);
+
+    /// Whether `kind` is looked at.
+    pub fn has(self, kind: Kind) -> bool {
+        self.0 >> kind as u8 & 1 == 1
+    }
+
+    /// The same with `kind` switched on or off.
+    pub fn with(self, kind: Kind, on: bool) -> Kinds {
+        Kinds(if on { self.0 | 1 << kind as u8 } else { self.0 & !(1 << kind as u8) })
+    }
+}
+
+/// A stretch of memory to scan: `start..end`, both word-aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// What kind of root it is.
+    pub kind: Kind,
+}
+
+// SAFETY: zeros are valid in every field, and read only where something was stored.
+unsafe impl crate::meta::Zeroed for Root {}

@@ -1,0 +1,203 @@
+//! Files and `/proc`, read without allocation.
+
+use core::ffi::CStr;
+
+/// An open file descriptor, closed when it goes.
+pub struct File {
+    fd: i32,
+}
+
+impl File {
+    /// Opens for reading.
+    pub fn open(path: &CStr) -> Option<File> {
+        Self::with_flags(path, libc::O_RDONLY)
+    }
+
+    /// Opens for appending, making the file (mode 0644) if it is not there.
+    pub fn append(path: &CStr) -> Option<File> {
+        Self::with_flags(path, libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND)
+    }
+
+    fn with_flags(path: &CStr, flags: i32) -> Option<File> {
+        // SAFETY: path is a C string; the mode is passed for O_CREAT.
+        let fd = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o644) };
+        (fd >= 0).then_some(File { fd })
+    }
+
+    /// The descriptor.
+    pub fn fd(&self) -> i32 {
+        self.fd
+    }
+
+    /// Reads up to the buffer's length; 0 at the end or on an error. Retries after `EINTR`.
+    pub fn read(&self, buffer: &mut [u8]) -> usize {
+        loop {
+            // SAFETY: the pointer and length are the buffer's.
+            let n = unsafe { libc::read(self.fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+            if n >= 0 {
+                return n as usize;
+            }
+            // SAFETY: __errno_location is valid for the calling thread.
+            if unsafe { *libc::__errno_location() } != libc::EINTR {
+                return 0;
+            }
+        }
+    }
+
+    /// Reads words at a byte offset (for `/proc/self/pagemap`); answers how many whole words were read.
+    pub fn read_words_at(&self, words: &mut [u64], offset: u64) -> usize {
+        // SAFETY: the pointer and length in bytes are the slice's; any bit pattern is a u64.
+        let n = unsafe { libc::pread(self.fd, words.as_mut_ptr().cast(), words.len() * 8, offset as i64) };
+        if n > 0 { n as usize / 8 } else { 0 }
+    }
+
+    /// Calls `line` for each line, without its newline. A line longer than the buffer is cut: what is over is dropped.
+    pub fn for_each_line(&self, line: &mut dyn FnMut(&[u8])) {
+        let mut buffer = [0u8; 8192];
+        let mut held = 0;
+        let mut dropping = false;
+        loop {
+            let n = match buffer.get_mut(held..) {
+                Some(room) => self.read(room),
+                None => 0,
+            };
+            if n == 0 {
+                break;
+            }
+            held += n;
+            let mut at = 0;
+            while let Some(rest) = buffer.get(at..held)
+                && let Some(length) = rest.iter().position(|&b| b == b'\n')
+            {
+                if !dropping {
+                    line(rest.get(..length).unwrap_or(rest));
+                }
+                dropping = false;
+                at += length + 1;
+            }
+            if at == 0 && held == buffer.len() {
+                if !dropping {
+                    line(&buffer);
+                }
+                dropping = true;
+                held = 0;
+            } else {
+                buffer.copy_within(at..held, 0);
+                held -= at;
+            }
+        }
+        if held > 0
+            && !dropping
+            && let Some(rest) = buffer.get(..held)
+        {
+            line(rest);
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours and closed once.
+        unsafe { libc::close(self.fd) };
+    }
+}
+
+/// Takes a hexadecimal number off the front; answers it and the rest.
+pub fn take_hex(text: &[u8]) -> (usize, &[u8]) {
+    let digits = text.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    let (head, rest) = text.split_at(digits);
+    let value = head.iter().fold(0usize, |n, &b| {
+        let d = match b {
+            b'0'..=b'9' => b - b'0',
+            b'a'..=b'f' => b - b'a' + 10,
+            _ => b - b'A' + 10,
+        };
+        n.wrapping_shl(4) | usize::from(d)
+    });
+    (value, rest)
+}
+
+/// Reads a decimal number; `None` if there is none, if anything else follows, or if it does not fit.
+pub fn parse_decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, &b| {
+        if !b.is_ascii_digit() {
+            return None;
+        }
+        n.checked_mul(10)?.checked_add(u64::from(b - b'0'))
+    })
+}
+
+/// Calls `entry` for each name in a directory but `.` and `..`; `false` if it cannot be read.
+pub fn for_each_entry(path: &CStr, entry: &mut dyn FnMut(&[u8])) -> bool {
+    // SAFETY: path is a C string.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return false;
+    }
+    let file = File { fd };
+    // The kernel writes linux_dirent64 records, which want 8-byte alignment.
+    let mut buffer = [0u64; 512];
+    loop {
+        // SAFETY: getdents64 fills at most the given number of bytes of the buffer.
+        let n = unsafe { libc::syscall(libc::SYS_getdents64, file.fd, buffer.as_mut_ptr(), core::mem::size_of_val(&buffer)) };
+        if n <= 0 {
+            return n == 0;
+        }
+        let mut at = 0usize;
+        while at + 19 <= n as usize {
+            // SAFETY: at + 19 <= n, so the fixed part of the record (ino 8, off 8, reclen 2, type 1) lies in the buffer.
+            let record = unsafe { buffer.as_ptr().cast::<u8>().add(at) };
+            // SAFETY: reclen stands at byte 16 of the record.
+            let length = usize::from(unsafe { record.add(16).cast::<u16>().read_unaligned() });
+            if length < 20 || at + length > n as usize {
+                break;
+            }
+            // SAFETY: the name starts at byte 19, is zero-terminated, and lies within the record.
+            let name = unsafe { core::slice::from_raw_parts(record.add(19), length - 19) };
+            let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+            let name = name.get(..end).unwrap_or(name);
+            if name != b"." && name != b".." {
+                entry(name);
+            }
+            at += length;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_apart() {
+        assert_eq!(take_hex(b"7f00-8000 rw"), (0x7f00, &b"-8000 rw"[..]));
+        assert_eq!(parse_decimal(b"123"), Some(123));
+        assert_eq!(parse_decimal(b"12x"), None);
+        assert_eq!(parse_decimal(b""), None);
+        assert_eq!(parse_decimal(b"99999999999999999999999"), None);
+    }
+
+    #[test]
+    fn lines_longer_than_the_buffer_are_cut_and_the_next_is_whole() {
+        let path = std::env::temp_dir().join(format!("gcshim-lines-{}", std::process::id()));
+        std::fs::write(&path, format!("a\n{}\nlast", "x".repeat(20000))).unwrap();
+        let c = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        let mut seen = Vec::new();
+        File::open(&c).unwrap().for_each_line(&mut |l| seen.push(l.to_vec()));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(seen.first().unwrap(), b"a");
+        assert_eq!(seen.last().unwrap(), b"last");
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn a_directory_lists_this_thread() {
+        let mut n = 0;
+        assert!(for_each_entry(c"/proc/self/task", &mut |_| n += 1));
+        assert!(n >= 1);
+        assert!(!for_each_entry(c"/nonexistent", &mut |_| ()));
+    }
+}
