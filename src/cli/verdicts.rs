@@ -128,6 +128,8 @@ fn who(f: &Finding) -> String {
         None => format!("object{plural}"),
     };
     let mut who = match f.objects {
+        // One type that is the object itself: `type app.Node`.
+        Some(1) if f.type_name.as_ref().is_some_and(|name| name.starts_with("type ")) => noun.trim_end_matches(" object").into(),
         Some(n) => format!("{} {noun}", grouped(n)),
         None => noun,
     };
@@ -167,6 +169,21 @@ mod tests {
         assert_eq!(
             sentence(&f),
             "3 list objects, 56 bytes, have 1 reference too few: they will be freed while still in use"
+        );
+    }
+
+    #[test]
+    fn a_type_is_called_by_its_own_name() {
+        let mut f = Finding {
+            verdict: "leaked-reference".into(),
+            type_name: Some("type app.Node".into()),
+            ..Finding::default()
+        };
+        f.objects = Some(1);
+        f.references = Some(1);
+        assert_eq!(
+            sentence(&f),
+            "type app.Node, has 1 reference too many: in use, but can never be freed"
         );
     }
 

@@ -35,7 +35,7 @@ pub fn render(report: &Report) -> String {
             audit
                 .degraded
                 .iter()
-                .map(|d| notification(&format!("{}: not checked: {}", title(process), d.what))),
+                .map(|d| notification(&format!("{}: incomplete: {}", title(process), d.what))),
         );
     }
     let document = json!({

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::title;
 use crate::cli::numbers::{count, grouped, printable, time_us};
 use crate::cli::reading::{AuditReport, Report};
-use crate::cli::record::{Example, Finding, NativeFrame, Process, PythonFrame};
+use crate::cli::record::{Example, Finding, Holder, NativeFrame, Process, PythonFrame};
 use crate::cli::verdicts;
 
 /// Frames shown of each kind; `json` has them all.
@@ -85,7 +85,7 @@ fn cost(audit: &AuditReport) -> String {
         parts.push(format!("took {}", time_us(ms.saturating_mul(1000))));
     }
     if a.torn {
-        parts.push("torn: the interpreter was in the middle of something, numbers may be off by what it held".into());
+        parts.push("taken without the GIL: counts and words may not belong together".into());
     }
     if parts.is_empty() {
         String::new()
@@ -103,9 +103,9 @@ fn degraded(out: &mut String, audit: &AuditReport) {
         let times = d
             .count
             .filter(|n| *n > 1)
-            .map(|n| format!(" ({} times)", grouped(n)))
+            .map(|n| format!(" ({})", grouped(n)))
             .unwrap_or_default();
-        line(out, 1, &format!("not checked: {}{times}", printable(&d.what)));
+        line(out, 1, &format!("incomplete: {}{times}", printable(&d.what)));
     }
 }
 
@@ -115,17 +115,25 @@ fn finding(out: &mut String, f: &Finding) {
     some(out, &f.site.python, "made at", python_frame);
     some(out, &f.site.native, "made in", native_frame);
     if !f.through.is_empty() {
-        let lost: Vec<String> = f.through.iter().map(|t| typed(&t.type_name, t.objects, "object")).collect();
+        let lost: Vec<String> = f
+            .through
+            .iter()
+            .map(|t| format!("{} {}", grouped(t.objects.unwrap_or(1)), name(&t.type_name)))
+            .collect();
         line(out, 3, &format!("lost with it: {}", lost.join(", ")));
     }
     if !f.holders.is_empty() {
-        let holders: Vec<String> = f.holders.iter().map(|h| typed(&h.type_name, h.words, "word")).collect();
+        let holders: Vec<String> = f.holders.iter().map(holder).collect();
         line(out, 3, &format!("held by: {}", holders.join(", ")));
     }
     if let Some(detail) = &f.detail {
         line(out, 3, &printable(detail));
     }
-    f.examples.iter().take(EXAMPLES).for_each(|e| line(out, 3, &example(e)));
+    let is_object = f.verdict != "leaked-block";
+    f.examples
+        .iter()
+        .take(EXAMPLES)
+        .for_each(|e| line(out, 3, &example(e, is_object)));
 }
 
 /// Up to `FRAMES` frames, innermost first, and how many there are more.
@@ -170,12 +178,19 @@ fn place(file: Option<&str>, line: Option<u64>) -> String {
     line.map_or(file.clone(), |line| format!("{file}:{line}"))
 }
 
-fn typed(name: &Option<String>, n: Option<u64>, noun: &str) -> String {
-    let name = printable(name.as_deref().unwrap_or("?"));
-    n.map_or(name.clone(), |n| format!("{name} ({})", count(n, noun)))
+fn name(name: &Option<String>) -> String {
+    printable(name.as_deref().unwrap_or("?"))
 }
 
-fn example(e: &Example) -> String {
+fn holder(holder: &Holder) -> String {
+    let name = name(&holder.type_name);
+    holder
+        .words
+        .map_or(name.clone(), |n| format!("{name} ({})", count(n, "word")))
+}
+
+/// One object and the numbers it was judged by; a native block has none.
+fn example(e: &Example, is_object: bool) -> String {
     let mut what = match &e.preview {
         Some(preview) => printable(preview),
         None => "one".to_string(),
@@ -192,7 +207,7 @@ fn example(e: &Example) -> String {
     .into_iter()
     .flatten()
     .collect();
-    if numbers.is_empty() {
+    if numbers.is_empty() || !is_object {
         what
     } else {
         format!("{what}: {}", numbers.join(", "))

@@ -5,7 +5,7 @@ mod collected;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -63,7 +63,7 @@ pub fn run(m: &ArgMatches) -> anyhow::Result<u8> {
 
 /// Says why the command could not be started.
 fn not_started(program: &OsStr, error: &std::io::Error) -> u8 {
-    let _ = writeln!(std::io::stderr(), "gcshim: {}: {error}", program.display());
+    let _ = writeln!(std::io::stderr(), "gcshim: {}: {error}", Path::new(program).display());
     if error.kind() == std::io::ErrorKind::NotFound {
         STATUS_NOT_FOUND
     } else {
