@@ -9,6 +9,7 @@ use crate::mark::scan::Marker;
 use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
 use crate::meta::Array;
 use crate::python::count::Count;
+use crate::python::free_lists;
 use crate::python::objects::Model;
 use crate::python::runtime::Runtime;
 use crate::python::traverse::Visited;
@@ -82,11 +83,10 @@ impl Census {
             scene.modules.segments().len(),
         )?;
         if scene.gil
-            && let Some(clear) = scene.runtime.and_then(|r| r.symbols.clear_type_cache)
+            && let Some(runtime) = scene.runtime
         {
-            // The type attribute cache borrows its values. Emptied in this copy, it names nothing.
-            // SAFETY: in the child, with the GIL; guarded.
-            unsafe { crate::sys::guard::call(|| _ = clear()) };
+            // SAFETY: in the child, with the GIL.
+            unsafe { forget_what_nobody_owns(runtime) };
         }
         // SAFETY: in the child nobody else changes the heap.
         let mut blocks = unsafe { Blocks::take()? };
@@ -238,6 +238,19 @@ impl Census {
         let what = if named { object } else { 64 - surplus.leading_zeros() as usize };
         (Key { type_address, what }, named)
     }
+}
+
+/// Empties, in this copy, what names objects without owning them: stale entries of free lists, and the values of the type attribute cache.
+///
+/// # Safety
+/// In the snapshot child, after `guard::install`, with the GIL.
+unsafe fn forget_what_nobody_owns(runtime: &Runtime) {
+    if let Some(clear) = runtime.symbols.clear_type_cache {
+        // SAFETY: the caller's.
+        unsafe { crate::sys::guard::call(|| _ = clear()) };
+    }
+    // SAFETY: the caller's.
+    unsafe { free_lists::fill(runtime) };
 }
 
 fn mark<S: Shapes>(blocks: &mut Blocks, statics: &mut Statics, shapes: &S, roots: &RootSet) -> Option<u64> {

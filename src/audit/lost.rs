@@ -55,13 +55,15 @@ impl Census {
     fn leaked_objects(&mut self, frontier: &mut Frontier) {
         // All heads first, so that a head held by another head stays a head.
         for id in self.lost() {
-            if !self.is_lost_object(id) {
+            if self.blocks.state(id) & (LIVE | DEAD) != LIVE || self.blocks.state(id) & OBJECT == 0 {
                 continue;
             }
             let (base, bytes) = self.blocks.extent(id);
             let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(numbers) = self.numbers(id, object) else { continue };
-            if numbers.surplus() > 0 {
+            if self.is_lost_object(id) && numbers.surplus() > 0 || numbers.is_lost() {
+                // Reached, if at all, by a word into its middle: nobody has its address.
+                self.blocks.clear(id, MARKED);
                 // SAFETY: an object.
                 let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0 };
                 self.findings.add(Verdict::LeakedObject, key, false, numbers.surplus(), bytes as u64, example(object, id, numbers));

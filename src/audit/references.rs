@@ -20,7 +20,7 @@ impl Census {
             let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(numbers) = self.numbers(id, object) else { continue };
             // What is unreachable and has too many is lost.rs's.
-            let surplus = if state & MARKED != 0 { numbers.surplus() } else { 0 };
+            let surplus = if state & MARKED != 0 && !numbers.is_lost() { numbers.surplus() } else { 0 };
             self.judge(object, numbers, surplus, bytes as u64, example(object, id, numbers));
         }
         self.compare_statics();
@@ -74,6 +74,7 @@ impl Census {
                 words: u64::from(self.statics.words(object)),
                 tagged: 0,
             };
+            let numbers = if model.is_interned(object) { numbers.without_interned_table() } else { numbers };
             let surplus = refcount.saturating_sub(numbers.words + 1);
             self.judge(object, numbers, surplus, 0, Example { address: object, block: 0, numbers });
         }

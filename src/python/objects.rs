@@ -79,7 +79,9 @@ impl Model {
             if let Some(id) = self.types.at(blocks, statics, type_address) {
                 let info = self.types.info(id);
                 let prefix = usize::from(info.prefix_bytes);
-                if prefix == object - base && prefix + info.basic_bytes as usize <= bytes.max(prefix + 32) {
+                let fits = prefix == object - base && prefix + info.basic_bytes as usize <= bytes;
+                // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
+                if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {
                     return Some(code);
                 }
             }
@@ -172,6 +174,34 @@ impl Model {
             _ => block_end,
         }
     }
+}
+
+/// Whether the words around an object's header are an object's. A type's address in the right place is not enough: the table of a dict keyed
+/// by addresses has hashes that equal them.
+///
+/// # Safety
+/// `object` must lie in a live block, and 16 bytes into it at least if `gc`.
+unsafe fn is_plausible(blocks: &Blocks, statics: &Statics, object: usize, gc: bool) -> bool {
+    // SAFETY: the caller's.
+    let count = unsafe { read(object) };
+    // A count fits 32 bits, or is a free list's link.
+    if count >> 32 != 0 && blocks.resolve(count).is_none() {
+        return false;
+    }
+    if !gc {
+        return true;
+    }
+    let head = object - weakref_hooks::GC_HEAD_BYTES;
+    // SAFETY: the caller's.
+    let next = unsafe { read(head) };
+    if next == 0 {
+        return true;
+    }
+    // Tracked: the next node's prev word leads back (its low two bits are flags).
+    next & 7 == 0
+        && (blocks.resolve(next).is_some() || statics.contains(next))
+        // SAFETY: a node in a live block or a writable segment.
+        && unsafe { read(next + 8) } & !3 == head
 }
 
 impl Shapes for Model {

@@ -65,6 +65,12 @@ symbols! {
     function_new = "PyCFunction_NewEx": unsafe extern "C" fn(*mut c_void, Object, Object) -> Object,
     /// `PyObject *PyTuple_New(Py_ssize_t)`
     tuple_new = "PyTuple_New": unsafe extern "C" fn(isize) -> Object,
+    /// `PyObject *PyList_New(Py_ssize_t)`
+    list_new = "PyList_New": unsafe extern "C" fn(isize) -> Object,
+    /// `PyObject *PyDict_New(void)`
+    dict_new = "PyDict_New": unsafe extern "C" fn() -> Object,
+    /// `int PyDict_SetItem(PyObject *, PyObject *, PyObject *)`
+    dict_set = "PyDict_SetItem": unsafe extern "C" fn(Object, Object, Object) -> c_int,
     /// `int PyTuple_SetItem(PyObject *, Py_ssize_t, PyObject *)`, which takes the reference over
     tuple_set = "PyTuple_SetItem": unsafe extern "C" fn(Object, isize, Object) -> c_int,
     /// `void PyErr_Clear(void)`
