@@ -64,7 +64,7 @@ pub fn check(checks: &mut Checks, named: &[PathBuf], shim: Option<&Path>) {
             checks.say(Level::Fail, &format!("{name}: {python}: {why}"));
         } else if let Some(shim) = shim {
             usable += 1;
-            let (level, text) = trial::audit(&python.executable, shim);
+            let (level, text) = trial::audit(&python.executable, &python.version, shim);
             checks.say(level, &format!("{name}: {python}: {text}"));
         } else {
             usable += 1;
