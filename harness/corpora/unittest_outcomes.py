@@ -9,6 +9,7 @@ results alive, and its result file has no subtests.
 OUT.json: {"outcomes": {test id: outcome}, "details": {test id: text of what is not ok}}; written before the interpreter exits, so that a crash in the
 interpreter's end still shows as the process's status. The status is 0 whatever the outcomes.
 """
+import importlib
 import json
 import os
 import sys
@@ -52,6 +53,20 @@ class Outcomes(unittest.TestResult):
             self.put(test, "failed", subtest.id() + "\n" + self._exc_info_to_string(err, test))
 
 
+def run(name, support, result):
+    """As regrtest does: by the module's test_main() where it has one (up to 3.12: it prepares what the tests need), else all its tests."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        module = None  # a class or a test of a module; the loader finds it, or says what is wrong
+    if hasattr(module, "test_main") and hasattr(support, "_run_suite"):
+        support._run_suite = lambda suite: suite.run(result)
+        support.run_doctest = lambda *rest, **options: (0, 0)
+        module.test_main()
+    else:
+        unittest.TestLoader().loadTestsFromName(name).run(result)
+
+
 def main():
     out, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
     # Not this folder: its files must not stand in for a module of the test suite. Not "" either: the tests run in an empty folder.
@@ -59,9 +74,13 @@ def main():
     sys.argv[1:] = []
     from test import support
     support.use_resources = []
-    suite = unittest.TestLoader().loadTestsFromNames(names)
     result = Outcomes()
-    suite.run(result)
+    for name in names:
+        try:
+            run(name, support, result)
+        except unittest.SkipTest as e:
+            result.outcomes[name] = "skipped"
+            result.details[name] = str(e)
     with open(out, "w") as f:
         json.dump({"outcomes": result.outcomes, "details": result.details}, f)
     sys.stdout.flush()
