@@ -134,7 +134,7 @@ impl Census {
                 // SAFETY: inside a live block.
                 let word = unsafe { read(at) };
                 if let Some(hit) = self.blocks.resolve(word) {
-                    let weak = self.model.as_ref().is_some_and(|m| m.is_weak(&self.blocks, at, hit));
+                    let weak = self.model.as_ref().is_some_and(|m| m.is_weak(&self.blocks, hit));
                     if !weak && hit.id != id {
                         target(self, hit.id, hit.span, hit.index);
                     }

@@ -17,8 +17,8 @@ pub trait Shapes {
     /// Calls `part` with each part of the block whose words own what they point to.
     fn strong_parts(&self, blocks: &Blocks, id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(usize, usize));
 
-    /// Whether the word at address `at`, which leads to `hit`, points without owning although it stands in a strong part.
-    fn is_weak(&self, blocks: &Blocks, at: usize, hit: Hit) -> bool;
+    /// Whether a word that leads to `hit` points without owning, although it stands in a strong part.
+    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool;
 }
 
 /// Everything is a strong word: for programs without an object model.
@@ -29,7 +29,7 @@ impl Shapes for Opaque {
         part(base, base + bytes);
     }
 
-    fn is_weak(&self, _blocks: &Blocks, _at: usize, _hit: Hit) -> bool {
+    fn is_weak(&self, _blocks: &Blocks, _hit: Hit) -> bool {
         false
     }
 }

@@ -140,7 +140,7 @@ impl<'a, S: Shapes> Marker<'a, S> {
             let word = unsafe { core::ptr::read_volatile(at as *const usize) };
             if word.wrapping_sub(low) < high - low {
                 if let Some(hit) = self.blocks.resolve(word) {
-                    self.found(at, hit, dead, reaching, from);
+                    self.found(hit, dead, reaching, from);
                 }
             } else if word >= 4096 && !dead {
                 self.statics.count_word(word);
@@ -150,11 +150,11 @@ impl<'a, S: Shapes> Marker<'a, S> {
     }
 
     #[inline]
-    fn found(&mut self, at: usize, hit: Hit, dead: bool, reaching: bool, from: Option<BlockId>) {
+    fn found(&mut self, hit: Hit, dead: bool, reaching: bool, from: Option<BlockId>) {
         let state = self.blocks.state(hit.id);
         if state & OBJECT != 0 {
             // A destroyed object owns no object any more; raw memory it keeps for its next life stays reachable.
-            if dead && state & DEAD == 0 || self.shapes.is_weak(self.blocks, at, hit) {
+            if dead && state & DEAD == 0 || self.shapes.is_weak(self.blocks, hit) {
                 return;
             }
             let base = self.blocks.extent_in(hit.span, hit.index).0;

@@ -10,3 +10,36 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
         _ => None,
     }
 }
+
+/// `PyASCIIObject.state` (cpython/unicodeobject.h): after the header, length and hash, in bytes. 32 bits: `interned` 2, `kind` 3, `compact` 1,
+/// `ascii` 1, in 3.8 to 3.13.
+pub const STRING_STATE: usize = 32;
+
+/// Which bytes of a str object can hold pointers, from its state: a cached UTF-8 or wchar_t copy, or data apart from the object. What is
+/// between and behind them is numbers, padding and characters.
+pub const fn string_pointers(minor: u8, state: u32) -> (usize, usize) {
+    let (compact, ascii) = (state >> 5 & 1 == 1, state >> 6 & 1 == 1);
+    // sizeof PyASCIIObject, PyCompactUnicodeObject, PyUnicodeObject. Until 3.11 the first ends with wstr; utf8 follows in the second; data in
+    // the third.
+    let (first, second, third) = if minor <= 11 { (48, 72, 80) } else { (40, 56, 64) };
+    let to = match (compact, ascii) {
+        (true, true) => first,
+        (true, false) => second,
+        _ => third,
+    };
+    (40, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_ascii_string_of_3_12_has_no_pointers() {
+        let compact_ascii = 1 << 5 | 1 << 6 | 1 << 2;
+        assert_eq!(string_pointers(12, compact_ascii), (40, 40));
+        assert_eq!(string_pointers(11, compact_ascii), (40, 48));
+        assert_eq!(string_pointers(13, 1 << 5), (40, 56));
+        assert_eq!(string_pointers(8, 0), (40, 80));
+    }
+}

@@ -1,6 +1,7 @@
 //! Which blocks hold objects, and which of their words own something.
 
 use super::count::{self, Count};
+use super::layout;
 use super::runtime::Runtime;
 use super::types::{OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
 use crate::mark::blocks::{DEAD, OBJECT, OBJECT_OFFSETS, OBJECT_SHIFT};
@@ -157,20 +158,20 @@ impl Model {
         self.info(object).is_some_and(|t| t.gc) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
     }
 
-    /// Whether an object is a string in the interned table whose two references are not counted: `PyASCIIObject.state` at byte 32 (after
-    /// header, length and hash), its low two bits `interned`, 1 for a mortal one (unicodeobject.h, 3.8-3.13).
+    /// Whether an object is a string in the interned table whose two references are not counted: of `PyASCIIObject.state` the low two bits `interned`, 1 for a mortal one (unicodeobject.h, 3.8-3.13).
     pub fn is_interned(&self, object: usize) -> bool {
         // SAFETY: a str object has its state word.
-        self.info(object).is_some_and(|t| t.species == Species::Str) && unsafe { read(object + 32) } & 3 == 1
+        self.info(object).is_some_and(|t| t.species == Species::Str) && unsafe { read(object + layout::STRING_STATE) } & 3 == 1
     }
 
     fn body_end(&self, info: &TypeInfo, object: usize, block_end: usize) -> usize {
         match info.species {
             Species::Leaf => object + 16,
-            // Behind the header stand characters; the header has the pointers (cached UTF-8, wchar_t, separate data).
-            Species::Str | Species::Code | Species::List | Species::Dict => object + info.basic_bytes as usize,
+            Species::Code | Species::List | Species::Dict => object + info.basic_bytes as usize,
             // SAFETY: a tuple object.
             Species::Tuple => object + 24 + 8 * unsafe { read(object + OB_SIZE) },
+            // The rest of the block is left from whatever lived there before.
+            _ if info.fixed => object + (info.basic_bytes as usize).next_multiple_of(8),
             _ => block_end,
         }
     }
@@ -222,7 +223,11 @@ impl Shapes for Model {
         }
         let body = object + 16;
         let end = self.body_end(info, object, block_end).min(block_end);
-        if info.species == Species::WeakReference {
+        if info.species == Species::Str {
+            // SAFETY: a str object.
+            let (from, to) = unsafe { layout::string_pointers(self.runtime.minor, read(object + layout::STRING_STATE) as u32) };
+            part(object + from, object + to);
+        } else if info.species == Species::WeakReference {
             let [(a, b), (c, d)] = weakref_hooks::REFERENCE_WEAK_WORDS;
             part(body, object + a);
             part(object + b, object + c);
@@ -236,11 +241,9 @@ impl Shapes for Model {
         }
     }
 
-    fn is_weak(&self, blocks: &Blocks, at: usize, hit: Hit) -> bool {
+    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool {
         let base = blocks.extent_in(hit.span, hit.index).0;
         let Some(object) = blocks.object(hit.id, base) else { return false };
-        let head = object.wrapping_sub(weakref_hooks::GC_HEAD_BYTES);
-        // SAFETY: an object that begins 16 bytes or more into its block has a GC head before it.
-        object > base && hit.word == head && unsafe { weakref_hooks::is_gc_link(at, head) }
+        object > base && weakref_hooks::is_gc_link(hit.word, object)
     }
 }

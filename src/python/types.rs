@@ -22,6 +22,8 @@ const TP_BASE: usize = 256;
 /// The smallest `sizeof(PyTypeObject)` of any version.
 const TYPE_BYTES_MIN: usize = 400;
 
+/// 3.13: values stand behind the object (object.h, `Py_TPFLAGS_INLINE_VALUES`); before that the bit meant nothing.
+const INLINE_VALUES: u64 = 1 << 2;
 const MANAGED_WEAKREF: u64 = 1 << 3;
 const MANAGED_DICT: u64 = 1 << 4;
 const HEAPTYPE: u64 = 1 << 9;
@@ -76,6 +78,8 @@ pub struct TypeInfo {
     pub weaklist_offset: i32,
     /// Bytes before the object: GC head and pre-header.
     pub prefix_bytes: u8,
+    /// Every instance is `basic_bytes` long: neither items nor values stand behind it.
+    pub fixed: bool,
     /// A heap type: instances own a reference to it.
     pub heap: bool,
     /// `Py_TPFLAGS_HAVE_GC`.
@@ -225,6 +229,7 @@ impl Types {
             item_bytes: item as u32,
             weaklist_offset: if weaklist.unsigned_abs() < 1 << 24 { weaklist as i32 } else { 0 },
             prefix_bytes: (if gc { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 },
+            fixed: item == 0 && (minor < 13 || flags & INLINE_VALUES == 0),
             heap: flags & HEAPTYPE != 0,
             gc,
             // SAFETY: as above.
