@@ -8,8 +8,9 @@
 //! A list's head is the address of its first block. An address with bit 3 set ends the list: blocks are multiples of 16, so no
 //! block has it, and "empty" is one test of the head.
 //!
-//! The second word holds a canary, a second secret xored with the address. `malloc` clears it; `free` that finds it sees a block
-//! which is free already. It also tells a snapshot of a thread stopped amid `free` that the block is as good as free.
+//! While a block is on the list of those freed by other threads, its second word holds a canary, a second secret xored with the address: a
+//! thread that frees it once more sees that. The owner clears it when it collects the list. (Blocks freed by the owner are told by
+//! their bit in `Span::live`, without a look at the block.)
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -58,13 +59,13 @@ pub fn decode(at: usize, word: usize) -> Option<usize> {
     Some(at ^ (step as u32 as usize))
 }
 
-/// The second word of free block `at`.
+/// The second word of block `at` while it is on a remote list.
 #[inline(always)]
 pub fn canary(at: usize) -> usize {
     CANARY_SECRET.load(Relaxed) ^ at
 }
 
-/// Whether block `at` carries the mark of a free block.
+/// Whether block `at` carries the mark of a block freed by another thread and not yet collected.
 ///
 /// # Safety
 /// `at` is a readable block.
@@ -74,23 +75,31 @@ pub unsafe fn has_canary(at: usize) -> bool {
     unsafe { (at as *const usize).add(1).read() == canary(at) }
 }
 
+/// Puts the mark on block `at`, or takes it off.
+///
+/// # Safety
+/// `at` is a block of ours that nobody uses.
+#[inline(always)]
+pub unsafe fn mark(at: usize, on: bool) {
+    // SAFETY: a block has two words.
+    unsafe { (at as *mut usize).add(1).write(if on { canary(at) } else { 0 }) };
+}
+
 /// Whether `head` names no block.
 #[inline(always)]
 pub fn is_end(head: usize) -> bool {
     head & END != 0
 }
 
-/// Makes `at` a free block followed by `next`.
+/// Writes into free block `at` that `next` follows.
 ///
 /// # Safety
 /// `at` is a block of ours that nobody uses, and `next` is as for [`encode`].
 #[inline(always)]
-pub unsafe fn mark_free(at: usize, next: usize) {
+pub unsafe fn set_next(at: usize, next: usize) {
     // SAFETY: a block has at least 16 bytes and belongs to the caller.
     unsafe {
-        let words = at as *mut usize;
-        words.add(1).write(canary(at));
-        words.write(encode(at, next));
+        (at as *mut usize).write(encode(at, next));
     }
 }
 

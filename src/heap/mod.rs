@@ -23,7 +23,7 @@ pub mod view;
 mod model_test;
 
 use core::ptr::null_mut;
-use core::sync::atomic::{Ordering::*, compiler_fence};
+use core::sync::atomic::Ordering::*;
 
 use crate::meta;
 use crate::sys::memory::GRANULE;
@@ -47,67 +47,61 @@ const MAX_SIZE: usize = isize::MAX as usize;
 /// A block of at least `size` bytes, at a multiple of 16; each call's is unique, also for size 0. Null when out of memory. `errno` stays as it is.
 #[inline(always)]
 pub fn allocate(size: usize, domain: Domain) -> *mut u8 {
+    let block = allocate_fast(size, domain);
+    if block.is_null() { allocate_slow(size, domain) } else { block }
+}
+
+/// The fast half of [`allocate`]: null when it needs the other, [`allocate_slow`]. Apart, so that a caller can make that its last act.
+#[inline(always)]
+pub fn allocate_fast(size: usize, domain: Domain) -> *mut u8 {
     if size > MAX_DIRECT_SIZE {
-        return allocate_larger(size, domain);
+        return null_mut();
     }
     // SAFETY: the index is in range; every entry is a slab of this thread, or the empty one.
-    unsafe {
-        let block = pop(cache::direct(cache::mine(), domain, size));
-        if !block.is_null() {
-            return block;
-        }
-    }
-    allocate_slow(size, domain)
+    unsafe { pop(cache::direct(cache::mine(), domain, size)) }
 }
 
-#[inline(never)]
-fn allocate_larger(size: usize, domain: Domain) -> *mut u8 {
-    if size <= MAX_SLAB_SIZE {
-        // SAFETY: as in allocate.
-        let block = unsafe { pop(cache::bin(cache::mine(), domain, size_class::class_of(size))) };
-        if !block.is_null() {
-            return block;
-        }
-    }
-    allocate_slow(size, domain)
-}
-
-/// Takes the first block off a slab's list; null if it is empty.
+/// Takes the first block off a slab's list; null if it is empty, or corrupted: [`slab::refill`] tells which.
 ///
 /// # Safety
 /// `span` is a slab that the calling thread owns, or `cache::NO_SLAB`.
 #[inline(always)]
 unsafe fn pop(span: *mut Span) -> *mut u8 {
-    // SAFETY: the owner alone touches the list; a block on it is readable and writable.
+    // SAFETY: the owner alone touches the list; a block on it is readable.
     unsafe {
         let at = (*span).free;
         if free_list::is_end(at) {
             return null_mut();
         }
-        let Some(next) = free_list::next(at) else {
-            misuse::corrupted_free_list(at, (*span).block_bytes)
-        };
+        let Some(next) = free_list::next(at) else { return null_mut() };
         // Counted first: a process forked in between sees a block too many in use, not one too few.
         (*span).used += 1;
         (*span).free = next;
-        (at as *mut usize).add(1).write(0);
+        slab::set_live(span, slab::index_of(span, at));
         at as *mut u8
     }
 }
 
+/// The slow half of [`allocate`]: all sizes.
 #[cold]
 #[inline(never)]
-fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
+pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
+    if size <= MAX_SLAB_SIZE {
+        return allocate_class(size_class::class_of(size), domain);
+    }
     if size > MAX_SIZE {
         return null_mut();
     }
-    if size > MAX_SLAB_SIZE {
-        return allocate_single(size, GRANULE, domain);
-    }
-    allocate_class(size_class::class_of(size), domain)
+    allocate_single(size, GRANULE, domain)
 }
 
+/// A block of a size class.
 fn allocate_class(class: usize, domain: Domain) -> *mut u8 {
+    // SAFETY: the class is one; the bin has a slab of this thread, or the empty one.
+    let block = unsafe { pop(cache::bin(cache::mine(), domain, class)) };
+    if !block.is_null() {
+        return block;
+    }
     let cache = cache::mine_or_new();
     if cache.is_null() {
         return null_mut();
@@ -153,15 +147,9 @@ pub fn allocate_aligned(size: usize, align: usize, domain: Domain) -> *mut u8 {
     if size > MAX_SIZE {
         return null_mut();
     }
-    let Some(class) = size_class::aligned_class(size, align) else {
-        return allocate_single(size, align, domain);
-    };
-    // SAFETY: as in allocate.
-    let block = unsafe { pop(cache::bin(cache::mine(), domain, class)) };
-    if block.is_null() {
-        allocate_class(class, domain)
-    } else {
-        block
+    match size_class::aligned_class(size, align) {
+        Some(class) => allocate_class(class, domain),
+        None => allocate_single(size, align, domain),
     }
 }
 
@@ -175,19 +163,15 @@ pub fn free(ptr: *mut u8) {
     }
     // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
     unsafe {
-        if (*span).owner.load(Relaxed) != cache::mine() as usize {
-            return slab::free_foreign_owned(span, at);
+        // The order of the last two matters: what is on the remote list is still live.
+        if (*span).owner.load(Relaxed) == cache::mine() as usize
+            && slab::starts_block(span, at)
+            && (*span).remote.load(Relaxed) == 0
+            && slab::take_live(span, slab::index_of(span, at))
+        {
+            return slab::push(span, at);
         }
-        slab::check_block(span, at);
-        free_list::mark_free(at, (*span).free);
-        // The link before the head, the head before the count: a process forked in between never has a block twice.
-        compiler_fence(Release);
-        (*span).free = at;
-        compiler_fence(Release);
-        (*span).used -= 1;
-        if (*span).used == 0 {
-            slab::retire(span);
-        }
+        slab::free_slow(span, at);
     }
 }
 
@@ -212,7 +196,7 @@ fn usable_for(ptr: *mut u8, caller: &str) -> usize {
             }
         } else if !slab::starts_block(span, at) {
             misuse::free_of_no_block(span, at);
-        } else if free_list::has_canary(at) {
+        } else if !slab::in_use(span, at) {
             misuse::use_of_free(caller, at, bytes);
         }
         bytes

@@ -17,7 +17,7 @@ use super::cache::{self, Cache, NO_SLAB};
 use super::free_list::{self, END};
 use super::misuse;
 use super::pool;
-use super::size_class::CLASSES;
+use super::size_class::{CLASSES, RECIPROCAL_BITS};
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::sys::lock::{Ranked, rank};
 
@@ -53,7 +53,14 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
             if span == NO_SLAB {
                 break;
             }
-            if !free_list::is_end((*span).free) || collect(span) || carve(span) {
+            if !free_list::is_end((*span).free) {
+                // It has a block and still we were called: so its link is bad.
+                if free_list::next((*span).free).is_none() {
+                    misuse::corrupted_free_list((*span).free, (*span).block_bytes);
+                }
+                return span;
+            }
+            if collect(span) || carve(span) {
                 return span;
             }
             cache::unlink(cache, span);
@@ -89,7 +96,7 @@ unsafe fn carve(span: *mut Span) -> bool {
         let mut next = base | END;
         for index in (first..first + count).rev() {
             let at = base + index as usize * block;
-            free_list::mark_free(at, next);
+            free_list::set_next(at, next);
             next = at;
         }
         // First carved, then the list: a process forked in between loses some blocks, and never carves one twice.
@@ -111,23 +118,65 @@ unsafe fn collect(span: *mut Span) -> bool {
             return false;
         }
         let list = (*span).remote.swap(0, Acquire);
-        let capacity = (*span).capacity;
-        let (mut at, mut count) = (list, 1u32);
+        let (mut at, mut count) = (list, 0u32);
         loop {
+            count += 1;
+            free_list::mark(at, false);
+            // A block that its owner has freed too, or that comes twice, is no longer live; so the walk ends.
+            if !take_live(span, index_of(span, at)) {
+                misuse::double_free(at, (*span).block_bytes);
+            }
             match free_list::next(at) {
                 Some(next) if free_list::is_end(next) => break,
-                Some(next) if count < capacity => at = next,
+                Some(next) if starts_block(span, next) => at = next,
                 _ => misuse::corrupted_free_list(at, (*span).block_bytes),
             }
-            count += 1;
         }
         // In this order a process forked in between loses blocks at most.
-        free_list::mark_free(at, (*span).free);
+        free_list::set_next(at, (*span).free);
         compiler_fence(Release);
         (*span).free = list;
         compiler_fence(Release);
         (*span).used -= count;
         true
+    }
+}
+
+/// The index of the block of `span` at `at`, which is in it.
+///
+/// # Safety
+/// `span` is a record.
+#[inline(always)]
+pub unsafe fn index_of(span: *mut Span, at: usize) -> usize {
+    // SAFETY: the caller's duty.
+    unsafe { ((at.wrapping_sub((*span).base) as u64).wrapping_mul((*span).reciprocal) >> RECIPROCAL_BITS) as usize }
+}
+
+/// Notes that a block is handed out.
+///
+/// # Safety
+/// The calling thread owns the slab, and `index` is one of its blocks.
+#[inline(always)]
+pub unsafe fn set_live(span: *mut Span, index: usize) {
+    // SAFETY: the index is below the capacity, which has that many bits. Only the owner writes, so no atomic operation is needed.
+    unsafe {
+        let word = (*span).live.get_unchecked(index / 64);
+        word.store(word.load(Relaxed) | 1 << (index % 64), Relaxed);
+    }
+}
+
+/// Notes that a block is no longer handed out; `false` if it was not.
+///
+/// # Safety
+/// As for [`set_live`].
+#[inline(always)]
+pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
+    // SAFETY: as there.
+    unsafe {
+        let word = (*span).live.get_unchecked(index / 64);
+        let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
+        word.store(bits & !bit, Relaxed);
+        bits & bit != 0
     }
 }
 
@@ -299,13 +348,13 @@ unsafe fn mend(span: *mut Span) {
     }
 }
 
-/// Frees a block of a slab or a large block that the calling thread does not own.
+/// Frees a block that `free` cannot: of a slab that the calling thread does not own, a large block, or one that is not in use.
 ///
 /// # Safety
 /// `span` came from the page map for `at`.
 #[cold]
 #[inline(never)]
-pub unsafe fn free_foreign_owned(span: *mut Span, at: usize) {
+pub unsafe fn free_slow(span: *mut Span, at: usize) {
     // SAFETY: the record lives for ever; a slab's fixed fields stay while one of its blocks, this one, is in use.
     unsafe {
         if (*span).kind.load(Relaxed) != kind::SLAB {
@@ -317,9 +366,18 @@ pub unsafe fn free_foreign_owned(span: *mut Span, at: usize) {
             }
             return;
         }
-        check_block(span, at);
-        let words = at as *mut usize;
-        words.add(1).write(free_list::canary(at));
+        if !starts_block(span, at) {
+            misuse::free_of_no_block(span, at);
+        }
+        if !in_use(span, at) {
+            misuse::double_free(at, (*span).block_bytes);
+        }
+        if (*span).owner.load(Relaxed) == cache::mine() as usize {
+            // Our own after all: only the remote list was in the way.
+            collect(span);
+            take_live(span, index_of(span, at));
+            return push(span, at);
+        }
         loop {
             let seen = (*span).remote.load(Relaxed);
             if seen & DETACHED != 0 {
@@ -328,27 +386,32 @@ pub unsafe fn free_foreign_owned(span: *mut Span, at: usize) {
                 }
                 continue;
             }
-            words.write(free_list::encode(at, if seen == 0 { (*span).base | END } else { seen }));
+            free_list::set_next(at, if seen == 0 { (*span).base | END } else { seen });
+            free_list::mark(at, true);
             if (*span).remote.compare_exchange_weak(seen, at, Release, Relaxed).is_ok() {
                 return;
             }
+            free_list::mark(at, false);
         }
     }
 }
 
-/// Aborts with a line unless `at` is the start of a block of the slab that is in use.
+/// Puts a block, no longer live, on the list of the calling thread's own slab.
 ///
 /// # Safety
-/// `span` is a slab and came from the page map for `at`.
+/// The calling thread owns the slab, and nobody uses the block.
 #[inline(always)]
-pub unsafe fn check_block(span: *mut Span, at: usize) {
-    // SAFETY: the caller's duty; a block of ours is readable.
+pub unsafe fn push(span: *mut Span, at: usize) {
+    // SAFETY: the caller's duty.
     unsafe {
-        if !starts_block(span, at) {
-            misuse::free_of_no_block(span, at);
-        }
-        if free_list::has_canary(at) {
-            misuse::double_free(at, (*span).block_bytes);
+        free_list::set_next(at, (*span).free);
+        // The link before the head, the head before the count: a process forked in between never has a block twice.
+        compiler_fence(Release);
+        (*span).free = at;
+        compiler_fence(Release);
+        (*span).used -= 1;
+        if (*span).used == 0 {
+            retire(span);
         }
     }
 }
@@ -359,10 +422,22 @@ pub unsafe fn check_block(span: *mut Span, at: usize) {
 /// `span` is a slab and came from the page map for `at`.
 #[inline(always)]
 pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
-    // SAFETY: the caller's duty.
+    // SAFETY: the caller's duty. An address far outside gives some index, whose product with the size is not its offset.
     unsafe {
-        let product = at.wrapping_sub((*span).base) as u128 * (*span).reciprocal as u128;
-        (product as u64) < (*span).reciprocal && ((product >> 64) as u64) < (*span).carved.load(Relaxed) as u64
+        let index = index_of(span, at);
+        index * (*span).block_bytes == at.wrapping_sub((*span).base) && index < (*span).carved.load(Relaxed) as usize
+    }
+}
+
+/// Whether a block is in use, as far as the calling thread can know: for the owner it is exact.
+///
+/// # Safety
+/// `at` is the start of a carved block of the slab.
+pub unsafe fn in_use(span: *mut Span, at: usize) -> bool {
+    // SAFETY: the caller's duty; the index is below the capacity.
+    unsafe {
+        let index = index_of(span, at);
+        (*span).live.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 && !free_list::has_canary(at)
     }
 }
 
@@ -385,7 +460,8 @@ unsafe fn adopt_and_free(span: *mut Span, at: usize) {
         if owned {
             (*span).owner.store(cache as usize, Relaxed);
         }
-        free_list::mark_free(at, (*span).free);
+        take_live(span, index_of(span, at));
+        free_list::set_next(at, (*span).free);
         (*span).free = at;
         (*span).used -= 1;
         if (*span).used == 0 {

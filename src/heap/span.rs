@@ -5,11 +5,13 @@
 //!   map names the span, and stay until it is released.
 //! - `free`, `used`, `next`, `previous` belong to the owner: the thread whose cache address stands in `owner`. While nobody owns
 //!   the span, to whoever takes the [`DETACHED`] bit out of `remote`, or to the holder of the abandoned lists' lock if `listed`.
+//! - `live` too; others may read it.
 //! - `remote` is for everybody.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::Domain;
+use crate::sys::memory::GRANULE;
 
 /// The bit in `remote` that says that nobody owns the slab. Taking it out by compare-and-swap is how a slab is adopted.
 pub const DETACHED: usize = 1;
@@ -26,7 +28,10 @@ pub mod kind {
     pub const HUGE: u8 = 3;
 }
 
-/// One span. Two cache lines: what the owner uses at each call, then what others write.
+/// Words of [`Span::live`]: a bit for each of the smallest blocks in a granule.
+pub const LIVE_WORDS: usize = GRANULE / 16 / 64;
+
+/// One span. A cache line that the owner uses at each call, one that others write, then a bit per block.
 #[repr(C, align(128))]
 pub struct Span {
     /// Head of the owner's list of free blocks (see `free_list`).
@@ -68,9 +73,14 @@ pub struct Span {
     pub listed: AtomicBool,
     /// The owner died in another process image (fork): `used` must be counted anew.
     pub torn: AtomicBool,
+    _unused: [usize; 2],
+
+    /// A bit per block: handed out, and not freed by the owner. Blocks on the remote list still have theirs. Kept here and not in the block: `free` need
+    /// not wait for a block that has left the processor's cache, and a snapshot reads what is live without following lists.
+    pub live: [AtomicU64; LIVE_WORDS],
 }
 
-const _: () = assert!(size_of::<Span>() == 128);
+const _: () = assert!(size_of::<Span>() == 128 + 8 * LIVE_WORDS);
 const _: () = assert!(core::mem::offset_of!(Span, remote) == 64);
 
 // SAFETY: who may touch which field is written above.
@@ -99,6 +109,8 @@ impl Span {
             bytes: 0,
             listed: AtomicBool::new(false),
             torn: AtomicBool::new(false),
+            _unused: [0; 2],
+            live: [const { AtomicU64::new(0) }; LIVE_WORDS],
         }
     }
 

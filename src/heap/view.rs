@@ -7,6 +7,8 @@ use super::Domain;
 use super::free_list;
 use super::page_map;
 use super::pool;
+use super::size_class::RECIPROCAL_BITS;
+use super::slab;
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
 
@@ -21,8 +23,7 @@ pub struct SpanView {
     pub carved: u32,
     /// The blocks are of the object domain.
     pub objects: bool,
-    /// For an offset below 4 GiB in a slab: the high half of the product with this is the block's index (see `size_class::reciprocal`).
-    /// 0 for a span of one block.
+    /// An offset in a slab times this, shifted right by `size_class::RECIPROCAL_BITS`, is the block's index. 0 for a span of one block.
     pub reciprocal: u64,
 }
 
@@ -65,7 +66,7 @@ pub fn resolve(word: usize) -> Option<(u32, u32)> {
     }
     // SAFETY: page map entries are records, which live for ever.
     let span: &Span = unsafe { &*span };
-    let index = ((word.wrapping_sub(span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
+    let index = ((word - span.base) as u64 * span.reciprocal >> RECIPROCAL_BITS) as u32;
     (index < span.carved.load(Relaxed)).then_some((span.id, index))
 }
 
@@ -82,9 +83,9 @@ pub fn bounds() -> (usize, usize) {
     page_map::bounds()
 }
 
-/// Calls `f` with the span id and index of every free block: those on the owners' lists, and those freed by other threads and not yet
-/// collected. A list that is corrupted, or was caught half changed, ends where it makes no sense; the walk is never longer
-/// than the slab has blocks.
+/// Calls `f` with the span id and index of every free block: those of which no bit says that they are handed out, and those freed by other
+/// threads and not yet collected. A list that is corrupted ends where it makes no sense; the walk is never longer than the
+/// slab has blocks. A thread stopped amid `malloc` or `free` has at most one block in hand that is seen as free although it is not on a list.
 ///
 /// # Safety
 /// Nothing else uses the heap meanwhile.
@@ -96,37 +97,33 @@ pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
         if span.kind.load(Acquire) != kind::SLAB {
             continue;
         }
-        let mut left = span.carved.load(Relaxed);
-        let remote = span.remote.load(Acquire) & !DETACHED;
-        for head in [span.free, remote] {
-            let mut at = head;
-            while at != 0 && !free_list::is_end(at) && left > 0 {
-                let offset = at.wrapping_sub(span.base);
-                let product = offset as u128 * span.reciprocal as u128;
-                let index = (product >> 64) as u64;
-                if product as u64 >= span.reciprocal || index >= span.carved.load(Relaxed) as u64 {
+        let carved = span.carved.load(Relaxed);
+        for (word, live) in (0..carved).step_by(64).zip(&span.live) {
+            let mut free = !live.load(Relaxed);
+            while free != 0 {
+                let index = word + free.trailing_zeros();
+                if index >= carved {
                     break;
                 }
-                f(id, index as u32);
-                left -= 1;
-                // SAFETY: a carved block of the slab, so it is readable.
-                match unsafe { free_list::next(at) } {
+                f(id, index);
+                free &= free - 1;
+            }
+        }
+        let mut at = span.remote.load(Acquire) & !DETACHED;
+        for _ in 0..carved {
+            // SAFETY: the record stays; what starts a carved block is readable.
+            unsafe {
+                if at == 0 || free_list::is_end(at) || !slab::starts_block(record, at) {
+                    break;
+                }
+                f(id, slab::index_of(record, at) as u32);
+                match free_list::next(at) {
                     Some(next) => at = next,
                     None => break,
                 }
             }
         }
     }
-}
-
-/// Whether the block at `address` carries the mark of a free block. It does while it is on a free list, and also while a thread that was
-/// stopped inside `free` or `malloc` has it in hand; so ask this before accusing the program of having lost it.
-///
-/// # Safety
-/// `address` is a block of a slab.
-pub unsafe fn looks_free(address: usize) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe { free_list::has_canary(address) }
 }
 
 /// Calls `f` with start and end of every address range that is ours: regions, blocks with mappings of their own, and the shim's own memory.

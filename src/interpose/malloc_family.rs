@@ -29,7 +29,14 @@ fn or_errno(block: *mut u8) -> *mut c_void {
 /// C's `malloc`: a block of at least `size` bytes, at a multiple of 16; null and `ENOMEM` when there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc(size: size_t) -> *mut c_void {
-    or_errno(heap::allocate(size, Domain::Raw))
+    let block = heap::allocate_fast(size, Domain::Raw);
+    if block.is_null() { malloc_slow(size) } else { block.cast() }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
+    or_errno(heap::allocate_slow(size, Domain::Raw))
 }
 
 /// C's `free`. Keeps `errno`.

@@ -15,6 +15,9 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
 /// `ascii` 1, in 3.8 to 3.13.
 pub const STRING_STATE: usize = 32;
 
+/// The least a str object has: header, length, hash, state.
+pub const STRING_BYTES_MIN: usize = 40;
+
 /// Which bytes of a str object can hold pointers, from its state: a cached UTF-8 or wchar_t copy, or data apart from the object. What is
 /// between and behind them is numbers, padding and characters.
 pub const fn string_pointers(minor: u8, state: u32) -> (usize, usize) {

@@ -80,7 +80,9 @@ impl Model {
             if let Some(id) = self.types.at(blocks, statics, type_address) {
                 let info = self.types.info(id);
                 let prefix = usize::from(info.prefix_bytes);
-                let fits = prefix == object - base && prefix + info.basic_bytes as usize <= bytes;
+                // A compact str is shorter than its type's basic size.
+                let least = if info.species == Species::Str { layout::STRING_BYTES_MIN } else { info.basic_bytes as usize };
+                let fits = prefix == object - base && prefix + least <= bytes;
                 // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
                 if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {
                     return Some(code);
