@@ -1,6 +1,6 @@
 //! The census: every object of the snapshot with its three numbers.
 
-use super::findings::{Findings, Key};
+use super::findings::{Finding, Findings, Key};
 use super::settings::Settings;
 use crate::finalizers::refcount_validator::Numbers;
 use crate::heap::view;
@@ -136,6 +136,11 @@ impl Census {
         Some(census)
     }
 
+    /// Whether a finding makes the audit fail: its verdict does, and it is no known defect of CPython's.
+    pub fn fails(&self, finding: &Finding) -> bool {
+        finding.key.known == 0 && self.settings.fails(finding.verdict())
+    }
+
     /// Notes what could not be done; the same thing twice is counted.
     pub fn degrade(&mut self, what: &'static str, type_address: usize, count: u64) {
         if let Some(d) = self.degraded.iter_mut().take(self.degraded_count).find(|d| d.what == what && d.type_address == type_address) {
@@ -236,7 +241,7 @@ impl Census {
                 )
             });
         let what = if named { object } else { 64 - surplus.leading_zeros() as usize };
-        (Key { type_address, what }, named)
+        (Key { type_address, what, known: 0 }, named)
     }
 }
 

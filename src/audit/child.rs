@@ -114,7 +114,7 @@ fn report(census: &mut Census, moment: &Moment<'_>, settings: &Settings) -> Opti
         plain::write(&mut Writer::new(STDERR), census, &labels, &head);
     }
     let failing = (0..census.findings.all().len())
-        .filter(|&at| !labels.suppressed(at) && settings.fails(census.findings.all()[at].verdict()))
+        .filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]))
         .count();
     Some(failing as u32)
 }

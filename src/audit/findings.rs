@@ -28,6 +28,8 @@ pub struct Key {
     /// The object's own address where objects have names (types, functions, modules, singletons); the block's size; a surplus's magnitude;
     /// an offset in the type.
     pub what: usize,
+    /// The number of the entry in `known` that explains it, 0 for none.
+    pub known: u8,
 }
 
 /// A finding.
@@ -156,7 +158,7 @@ impl Findings {
     /// Puts the largest first: failing before informational, then by references, then by bytes.
     pub fn sort(&mut self, fails: &dyn Fn(Verdict) -> bool) {
         self.all_mut().sort_unstable_by_key(|f| {
-            (!fails(f.verdict()), core::cmp::Reverse(f.references.max(f.objects)), core::cmp::Reverse(f.bytes), f.key.what)
+            (!fails(f.verdict()) || f.key.known != 0, core::cmp::Reverse(f.references.max(f.objects)), core::cmp::Reverse(f.bytes), f.key.what)
         });
     }
 }

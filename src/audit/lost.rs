@@ -9,6 +9,7 @@
 
 use super::census::Census;
 use super::findings::{Key, example};
+use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT, SETTLED, WANTED};
 use crate::mark::scan::Frontier;
@@ -65,7 +66,9 @@ impl Census {
                 // Reached, if at all, by a word into its middle: nobody has its address.
                 self.blocks.clear(id, MARKED);
                 // SAFETY: an object.
-                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0 };
+                let type_address = unsafe { read(object + OB_TYPE) };
+                let known = self.model.as_ref().map_or(0, |m| known::find(m, Verdict::LeakedObject, object, numbers.surplus(), 0));
+                let key = Key { type_address, what: 0, known };
                 self.findings.add(Verdict::LeakedObject, key, false, numbers.surplus(), bytes as u64, example(object, id, numbers));
                 self.blocks.set(id, SETTLED | HEAD);
             }
@@ -75,7 +78,7 @@ impl Census {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
-                let at = self.findings.all().iter().position(|f| f.verdict() == Verdict::LeakedObject && f.key.type_address == type_address);
+                let at = self.findings.all().iter().position(|f| f.verdict() == Verdict::LeakedObject && f.key.type_address == type_address && f.key.known == 0);
                 self.blocks.clear(id, HEAD);
                 self.settle_from(id, frontier, at);
             }
@@ -151,7 +154,7 @@ impl Census {
                 continue;
             }
             let (base, bytes) = self.blocks.extent(id);
-            let key = Key { type_address: 0, what: bytes };
+            let key = Key { type_address: 0, what: bytes, known: 0 };
             let at = self.findings.add(Verdict::LeakedBlock, key, false, 1, bytes as u64, example(base, id, Numbers::default()));
             self.settle_from(id, frontier, at);
         }
@@ -247,7 +250,7 @@ impl Census {
             });
             if holds_unseen && let Some(numbers) = self.numbers(id, object) {
                 // SAFETY: an object.
-                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0 };
+                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
                 self.findings.add(Verdict::UncollectableCycle, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
                 self.blocks.set(id, HEAD);
             }
@@ -282,7 +285,7 @@ impl Census {
                 let verdict = if collectable { Verdict::CyclicGarbage } else { Verdict::UncollectableCycle };
                 let numbers = self.numbers(id, object).unwrap_or_default();
                 // SAFETY: an object.
-                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0 };
+                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
                 let at = self.findings.add(verdict, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
                 self.settle_from(id, frontier, at);
             }

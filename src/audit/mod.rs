@@ -11,6 +11,7 @@ pub mod entry;
 pub mod findings;
 pub mod holders;
 pub mod json;
+pub mod known;
 pub mod labels;
 pub mod lost;
 pub mod plain;

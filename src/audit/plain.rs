@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 /// Writes the failing findings. A clean program gets nothing.
 pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) {
     let failing = (0..census.findings.all().len())
-        .filter(|&at| !labels.suppressed(at) && census.settings.fails(census.findings.all()[at].verdict()));
+        .filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]));
     let (mut shown, mut total) = (0, 0);
     let mut list = [0usize; SHOWN];
     for at in failing {

@@ -6,6 +6,7 @@ use core::fmt::Write;
 use super::census::Census;
 use super::findings::Finding;
 use super::json;
+use super::known;
 use super::labels::Labels;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::sys::files::File;
@@ -51,7 +52,7 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
             continue;
         }
         findings += 1;
-        failing += u32::from(census.settings.fails(one.verdict()));
+        failing += u32::from(census.fails(&one));
         finding(w, census, labels, at, &one);
     }
     for d in census.degraded_copy().iter().filter(|d| d.count > 0) {
@@ -96,8 +97,12 @@ fn finding(w: &mut Writer, census: &mut Census, labels: &Labels, at: usize, one:
         one.objects,
         one.references,
         one.bytes,
-        census.settings.fails(one.verdict())
+        census.fails(one)
     );
+    if let Some(known) = known::get(one.key.known) {
+        w.bytes(b",\"known\":");
+        json::string(w, known.why.as_bytes());
+    }
     if one.verdict() == Verdict::MissingTraverse {
         let _ = write!(w, ",\"detail\":\"the reference {} bytes into the object is owned and not visited\"", one.key.what);
     }

@@ -1,7 +1,8 @@
 //! Reachable objects whose count is wrong: `leaked-reference` and `over-released`.
 
 use super::census::Census;
-use super::findings::{Example, example};
+use super::findings::{Example, Key, example};
+use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, MARKED, OBJECT};
@@ -28,13 +29,25 @@ impl Census {
 
     fn judge(&mut self, object: usize, numbers: Numbers, surplus: u64, bytes: u64, example: Example) {
         if surplus > 0 {
-            let (key, single) = self.key(object, surplus);
+            let (key, single) = self.known_key(Verdict::LeakedReference, object, surplus);
             self.findings.add(Verdict::LeakedReference, key, single, surplus, bytes, example);
         }
         if numbers.missing() > 0 {
-            let (key, single) = self.key(object, numbers.missing());
+            let (key, single) = self.known_key(Verdict::OverReleased, object, numbers.missing());
             self.findings.add(Verdict::OverReleased, key, single, numbers.missing(), bytes, example);
         }
+    }
+
+    fn known_key(&self, verdict: Verdict, object: usize, references: u64) -> (Key, bool) {
+        let (mut key, mut single) = self.key(object, references);
+        if let Some(model) = &self.model {
+            key.known = known::find(model, verdict, object, references, 0);
+            if key.known != 0 {
+                key.what = object;
+                single = true;
+            }
+        }
+        (key, single)
     }
 
     /// Objects in modules' data: types, and what some container says it owns, which is the proof that an object lies there.

@@ -6,11 +6,12 @@
 
 use super::census::Census;
 use super::findings::{Key, example};
+use super::known;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, OBJECT};
 use crate::python::count::Count;
-use crate::python::types::{OB_TYPE, Species, TypeInfo, read};
+use crate::python::types::{OB_SIZE, OB_TYPE, Species, TypeInfo, read};
 
 /// References that CPython's own types leave unvisited on purpose, because they cannot take part in a cycle: type name, byte offset in the
 /// object, why. Checked against CPython 3.8-3.13.
@@ -66,7 +67,22 @@ impl Census {
         let model = self.model.as_ref()?;
         let is_object = self.blocks.object(hit.id, base) == Some(target) && self.blocks.state(hit.id) & DEAD == 0;
         // Only a tracked object can be part of a cycle that matters.
-        (is_object && target != object && model.is_tracked(target)).then_some(target)
+        (is_object && target != object && model.is_tracked(target) && !self.is_atomic_tuple(target)).then_some(target)
+    }
+
+    /// A tuple of things that are not of the collector (a class's `__slots__`): the collector will stop tracking it at its next turn.
+    fn is_atomic_tuple(&self, object: usize) -> bool {
+        let Some(model) = &self.model else { return false };
+        if model.info(object).is_none_or(|t| t.species != Species::Tuple) {
+            return false;
+        }
+        // SAFETY: a tuple; its items stand behind the size.
+        let items = unsafe { read(object + OB_SIZE) };
+        (0..items).all(|i| {
+            // SAFETY: i < items.
+            let item = unsafe { read(object + OB_SIZE + 8 + 8 * i) };
+            item == 0 || model.info(item).is_some_and(|t| !t.gc)
+        })
     }
 
     fn has_candidate(&self, info: &TypeInfo, object: usize, end: usize) -> bool {
@@ -80,7 +96,8 @@ impl Census {
                 continue;
             }
             let Some(numbers) = self.numbers(id, object) else { continue };
-            let key = Key { type_address: info.address, what: at - object };
+            let known = self.model.as_ref().map_or(0, |m| known::find(m, Verdict::MissingTraverse, object, 1, at - object));
+            let key = Key { type_address: info.address, what: at - object, known };
             self.findings.add(Verdict::MissingTraverse, key, false, 1, bytes as u64, example(object, id, numbers));
         }
         debug_assert!(self.model.as_ref().is_some_and(|m| m.count(object) != Count::Dead));

@@ -163,9 +163,9 @@ pub fn free(ptr: *mut u8) {
     }
     // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
     unsafe {
-        // The order of the last two matters: what is on the remote list is still live.
+        // What was never carved is not live, and what is on the remote list still is: hence the look at that.
         if (*span).owner.load(Relaxed) == cache::mine() as usize
-            && slab::starts_block(span, at)
+            && slab::divides(span, at)
             && (*span).remote.load(Relaxed) == 0
             && slab::take_live(span, slab::index_of(span, at))
         {

@@ -175,8 +175,11 @@ pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
         let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
+        if bits & bit == 0 {
+            return false;
+        }
         word.store(bits & !bit, Relaxed);
-        bits & bit != 0
+        true
     }
 }
 
@@ -416,16 +419,25 @@ pub unsafe fn push(span: *mut Span, at: usize) {
     }
 }
 
+/// Whether the distance of `at` from the first block is a multiple of the blocks' size.
+///
+/// # Safety
+/// `span` is a slab and came from the page map for `at`.
+#[inline(always)]
+pub unsafe fn divides(span: *mut Span, at: usize) -> bool {
+    // SAFETY: the caller's duty. An address far outside gives some index below 2^24, whose product with the size is not its offset.
+    unsafe { index_of(span, at) * (*span).block_bytes == at.wrapping_sub((*span).base) }
+}
+
 /// Whether `at` is the start of a block that was carved.
 ///
 /// # Safety
 /// `span` is a slab and came from the page map for `at`.
 #[inline(always)]
 pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
-    // SAFETY: the caller's duty. An address far outside gives some index, whose product with the size is not its offset.
+    // SAFETY: the caller's duty.
     unsafe {
-        let index = index_of(span, at);
-        index * (*span).block_bytes == at.wrapping_sub((*span).base) && index < (*span).carved.load(Relaxed) as usize
+        divides(span, at) && index_of(span, at) < (*span).carved.load(Relaxed) as usize
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Span {
     pub listed: AtomicBool,
     /// The owner died in another process image (fork): `used` must be counted anew.
     pub torn: AtomicBool,
-    _unused: [usize; 2],
+    _unused: [usize; 3],
 
     /// A bit per block: handed out, and not freed by the owner. Blocks on the remote list still have theirs. Kept here and not in the block: `free` need
     /// not wait for a block that has left the processor's cache, and a snapshot reads what is live without following lists.
@@ -81,7 +81,7 @@ pub struct Span {
 }
 
 const _: () = assert!(size_of::<Span>() == 128 + 8 * LIVE_WORDS);
-const _: () = assert!(core::mem::offset_of!(Span, remote) == 64);
+const _: () = assert!(core::mem::offset_of!(Span, remote) == 64 && core::mem::offset_of!(Span, live) == 128);
 
 // SAFETY: who may touch which field is written above.
 unsafe impl Sync for Span {}
@@ -109,7 +109,7 @@ impl Span {
             bytes: 0,
             listed: AtomicBool::new(false),
             torn: AtomicBool::new(false),
-            _unused: [0; 2],
+            _unused: [0; 3],
             live: [const { AtomicU64::new(0) }; LIVE_WORDS],
         }
     }

@@ -15,6 +15,11 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
 /// `ascii` 1, in 3.8 to 3.13.
 pub const STRING_STATE: usize = 32;
 
+/// `PyModuleObject.md_def` (pycore_moduleobject.h; until 3.9 moduleobject.c), behind the header and `md_dict`.
+pub const MODULE_DEF: usize = 24;
+/// `PyModuleDef.m_name` (moduleobject.h), behind `PyModuleDef_Base`.
+pub const MODULE_DEF_NAME: usize = 40;
+
 /// The least a str object has: header, length, hash, state.
 pub const STRING_BYTES_MIN: usize = 40;
 

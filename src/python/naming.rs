@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_char};
 
 use super::objects::Model;
 use super::runtime::{Object, Variable};
-use super::types::{OB_SIZE, OB_TYPE, Species, read};
+use super::types::{OB_SIZE, OB_TYPE, Species, TP_NAME, read};
 use crate::sys::guard;
 
 /// Text of a bounded length.
@@ -51,7 +51,6 @@ pub type Name = Text<160>;
 /// A preview.
 pub type Preview = Text<120>;
 
-const TP_NAME: usize = 24;
 /// `PyTypeObject.tp_getattro` (cpython/object.h).
 const TP_GETATTRO: usize = 144;
 

@@ -1,9 +1,11 @@
 //! Which blocks hold objects, and which of their words own something.
 
+use core::ffi::c_char;
+
 use super::count::{self, Count};
 use super::layout;
 use super::runtime::Runtime;
-use super::types::{OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
+use super::types::{self, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
 use crate::mark::blocks::{DEAD, OBJECT, OBJECT_OFFSETS, OBJECT_SHIFT};
 use crate::mark::{BlockId, Blocks, Hit, Shapes, Statics};
 use crate::meta::Array;
@@ -164,6 +166,52 @@ impl Model {
     pub fn is_interned(&self, object: usize) -> bool {
         // SAFETY: a str object has its state word.
         self.info(object).is_some_and(|t| t.species == Species::Str) && unsafe { read(object + layout::STRING_STATE) } & 3 == 1
+    }
+
+    /// Whether an object is an instance of the type of this `tp_name`, or of a type derived from it (by the chain of first bases).
+    pub fn is_instance_of(&self, object: usize, type_name: &[u8]) -> bool {
+        // SAFETY: an object.
+        let mut at = unsafe { read(object + OB_TYPE) };
+        for _ in 0..64 {
+            // SAFETY: a ready type, or the base of one; tp_name is a C string.
+            let name = unsafe { core::ffi::CStr::from_ptr(read(at + types::TP_NAME) as *const c_char) };
+            if name.to_bytes() == type_name {
+                return true;
+            }
+            // SAFETY: as above.
+            at = unsafe { read(at + types::TP_BASE) };
+            if at == 0 {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether an object is the module of this name (by its definition), or the plain ASCII string of this text.
+    pub fn has_plain_name(&self, object: usize, name: &[u8]) -> bool {
+        let Some(info) = self.info(object) else { return false };
+        match info.species {
+            Species::Module => {
+                // SAFETY: a module object; a definition has its name as a C string.
+                unsafe {
+                    let definition = read(object + layout::MODULE_DEF);
+                    definition != 0
+                        && core::ffi::CStr::from_ptr(read(definition + layout::MODULE_DEF_NAME) as *const c_char).to_bytes() == name
+                }
+            }
+            Species::Str => {
+                // SAFETY: a str object has its state; a compact ASCII one its characters behind the header, as many as it is long.
+                unsafe {
+                    let state = read(object + layout::STRING_STATE) as u32;
+                    let (from, to) = layout::string_pointers(self.runtime.minor, state);
+                    let characters = object + to.max(from);
+                    state >> 5 & 3 == 3
+                        && read(object + OB_SIZE) == name.len()
+                        && core::slice::from_raw_parts(characters as *const u8, name.len()) == name
+                }
+            }
+            _ => false,
+        }
     }
 
     fn body_end(&self, info: &TypeInfo, object: usize, block_end: usize) -> usize {

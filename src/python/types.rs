@@ -12,13 +12,15 @@ use crate::weakref_hooks::GC_HEAD_BYTES;
 pub const OB_TYPE: usize = 8;
 /// `ob_size` in variable-size objects.
 pub const OB_SIZE: usize = 16;
-const TP_NAME: usize = 24;
+/// `tp_name`.
+pub const TP_NAME: usize = 24;
 const TP_BASICSIZE: usize = 32;
 const TP_ITEMSIZE: usize = 40;
 const TP_FLAGS: usize = 168;
 const TP_TRAVERSE: usize = 184;
 const TP_WEAKLISTOFFSET: usize = 208;
-const TP_BASE: usize = 256;
+/// `tp_base`.
+pub const TP_BASE: usize = 256;
 /// The smallest `sizeof(PyTypeObject)` of any version.
 const TYPE_BYTES_MIN: usize = 400;
 

@@ -1,0 +1,81 @@
+//! CPython's own defects, by name: found like any other, shown in the report, never failing. Nobody who runs a program can fix them.
+//!
+//! Each entry says where the defect is, so that it goes when the versions that have it go. Nothing is left out for being inconvenient: what is not
+//! understood has no entry.
+
+use crate::finalizers::refcount_validator::Verdict;
+use crate::python::objects::Model;
+
+/// What of the type's instances it is about.
+enum What {
+    /// The reference at this offset of the object, in bytes.
+    Offset(usize),
+    /// The module of this name, or the string of this text.
+    Named(&'static str),
+}
+
+/// One known defect.
+pub struct Known {
+    verdict: Verdict,
+    /// First and last minor version that has it.
+    minors: (u8, u8),
+    /// `tp_name` of the type, or of a base of it.
+    type_name: &'static str,
+    what: What,
+    /// Surplus references it explains at most, of one object.
+    references_max: u64,
+    /// In plain words, for the report.
+    pub why: &'static str,
+}
+
+const THREAD_LOCAL: &str = "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
+const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
+const STARTUP_3_8: &str = "CPython 3.8: start-up keeps the reference to this object that its creation returned";
+
+const KNOWN: &[Known] = &[
+    Known {
+        verdict: Verdict::MissingTraverse,
+        minors: (8, 13),
+        type_name: "_thread._local",
+        what: What::Offset(56),
+        references_max: 1,
+        why: THREAD_LOCAL,
+    },
+    Known {
+        verdict: Verdict::MissingTraverse,
+        minors: (8, 12),
+        type_name: "StgDict",
+        what: What::Offset(136),
+        references_max: 1,
+        why: STG_DICT,
+    },
+    start_up("module", "sys", Verdict::LeakedReference),
+    start_up("module", "builtins", Verdict::LeakedReference),
+    start_up("module", "_warnings", Verdict::LeakedReference),
+    start_up("module", "_warnings", Verdict::LeakedObject),
+    start_up("str", "__main__", Verdict::LeakedReference),
+];
+
+const fn start_up(type_name: &'static str, name: &'static str, verdict: Verdict) -> Known {
+    Known { verdict, minors: (8, 8), type_name, what: What::Named(name), references_max: 1, why: STARTUP_3_8 }
+}
+
+/// The entry with this number (see [`find`]).
+pub fn get(number: u8) -> Option<&'static Known> {
+    KNOWN.get(usize::from(number).checked_sub(1)?)
+}
+
+/// The number of the entry that explains a finding about an object, 0 for none. `offset` is the place of an unvisited reference.
+pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, offset: usize) -> u8 {
+    let matches = |known: &Known| {
+        known.verdict == verdict
+            && (known.minors.0..=known.minors.1).contains(&model.runtime.minor)
+            && references <= known.references_max
+            && match known.what {
+                What::Offset(at) => at == offset,
+                What::Named(name) => model.has_plain_name(object, name.as_bytes()),
+            }
+            && model.is_instance_of(object, known.type_name.as_bytes())
+    };
+    KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
+}
