@@ -61,6 +61,8 @@ def load(names):
 def python_for(case, side, cache, every):
     """(interpreter, executable) for the `side` (leaky, fixed or clean) of a case. Raises Skipped, environments.Unavailable."""
     of_cpython = case.get("package", "").startswith("stdlib")
+    if side == "fixed" and not (case.get("fixed_python") if of_cpython else case["fixed_version"]):
+        raise Skipped("no release without it")
     wanted = [case["fixed_python"]] if of_cpython and side == "fixed" else case["python"]
     hits = list(filter(None, (interpreters.newest(v, every) for v in wanted)))
     if of_cpython and side == "leaky":

@@ -12,6 +12,8 @@ enum What {
     Offset(usize),
     /// The module of this name, or the string of this text.
     Named(&'static str),
+    /// One object of the type, which has no name to tell it by.
+    One,
 }
 
 /// One known defect.
@@ -49,6 +51,14 @@ const KNOWN: &[Known] = &[
         references_max: 1,
         why: STG_DICT,
     },
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (11, 11),
+        type_name: "decimal.Context",
+        what: What::One,
+        references_max: 1,
+        why: "CPython 3.11: importing decimal leaves one reference too many on decimal.ExtendedContext",
+    },
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
@@ -73,6 +83,7 @@ pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, off
             && references <= known.references_max
             && match known.what {
                 What::Offset(at) => at == offset,
+                What::One => true,
                 What::Named(name) => model.has_plain_name(object, name.as_bytes()),
             }
             && model.is_instance_of(object, known.type_name.as_bytes())

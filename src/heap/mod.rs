@@ -73,11 +73,14 @@ unsafe fn pop(span: *mut Span) -> *mut u8 {
         if free_list::is_end(at) {
             return null_mut();
         }
+        let (index, starts) = slab::index_at(span, at);
         let Some(next) = free_list::next(at) else { return null_mut() };
+        if !starts || !slab::set_live(span, index) {
+            return null_mut();
+        }
         // Counted first: a process forked in between sees a block too many in use, not one too few.
         (*span).used += 1;
         (*span).free = next;
-        slab::set_live(span, slab::index_of(span, at));
         at as *mut u8
     }
 }
@@ -163,13 +166,13 @@ pub fn free(ptr: *mut u8) {
     }
     // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
     unsafe {
-        // What was never carved is not live, and what is on the remote list still is: hence the look at that.
-        if (*span).owner.load(Relaxed) == cache::mine() as usize
-            && slab::divides(span, at)
-            && (*span).remote.load(Relaxed) == 0
-            && slab::take_live(span, slab::index_of(span, at))
-        {
-            return slab::push(span, at);
+        if (*span).owner.load(Relaxed) == cache::mine() as usize {
+            let (index, starts) = slab::index_at(span, at);
+            // What was never carved is not live, and what is on the remote list still is: hence the look at that. The comparison with
+            // the bits keeps an address that only resembles one of ours in its lower 47 bits from reaching them.
+            if starts && index < span::LIVE_WORDS * 64 && (*span).remote.load(Relaxed) == 0 && slab::take_live(span, index) {
+                return slab::push(span, at);
+            }
         }
         slab::free_slow(span, at);
     }

@@ -66,18 +66,12 @@ pub fn aligned_class(size: usize, align: usize) -> Option<usize> {
     (class_of(size)..CLASSES).find(|&class| block_bytes(class) & (align - 1) == 0)
 }
 
-/// For an offset in a slab, `offset * reciprocal(bytes) >> RECIPROCAL_BITS` is `offset / bytes`, exactly.
-///
-/// With `m` the reciprocal, `m * bytes` exceeds 2^40 by some `e < bytes`; the quotient is exact for all offsets with `offset * e < 2^40`, and both
-/// are at most 2^19.
+/// The factor for exact division by `bytes`: for any 32-bit `n`, the high half of the 128-bit product of `n` and the reciprocal is
+/// `n / bytes`, and the low half is less than the reciprocal if and only if `n` is a multiple (Lemire, Kaser, Kurz 2019).
 pub const fn reciprocal(bytes: usize) -> u64 {
-    (1u64 << RECIPROCAL_BITS).div_ceil(bytes as u64)
+    u64::MAX / bytes as u64 + 1
 }
 
-/// See [`reciprocal`].
-pub const RECIPROCAL_BITS: u32 = 40;
-
-const _: () = assert!(MAX_SLAB_BYTES <= 1 << 19 && MAX_SLAB_SIZE <= MAX_SLAB_BYTES);
 const _: () = assert!(CLASSES == 80 && DIRECT == 65);
 const _: () = assert!(block_bytes(CLASSES - 1) == MAX_SLAB_SIZE && MAX_SLAB_BYTES / MAX_SLAB_SIZE == 8);
 
@@ -106,7 +100,9 @@ mod tests {
             let (block, c) = (block_bytes(class), reciprocal(block_bytes(class)));
             let step = if block > 4096 { 13 } else { 1 };
             for n in (0..slab_bytes(class)).step_by(step) {
-                assert_eq!((n as u64 * c >> RECIPROCAL_BITS) as usize, n / block);
+                let product = n as u128 * c as u128;
+                assert_eq!((product >> 64) as usize, n / block);
+                assert_eq!((product as u64) < c, n % block == 0);
             }
         }
     }

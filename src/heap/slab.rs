@@ -17,7 +17,7 @@ use super::cache::{self, Cache, NO_SLAB};
 use super::free_list::{self, END};
 use super::misuse;
 use super::pool;
-use super::size_class::{CLASSES, RECIPROCAL_BITS};
+use super::size_class::CLASSES;
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::sys::lock::{Ranked, rank};
 
@@ -54,10 +54,7 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
                 break;
             }
             if !free_list::is_end((*span).free) {
-                // It has a block and still we were called: so its link is bad.
-                if free_list::next((*span).free).is_none() {
-                    misuse::corrupted_free_list((*span).free, (*span).block_bytes);
-                }
+                check_first(span);
                 return span;
             }
             if collect(span) || carve(span) {
@@ -78,6 +75,20 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
         }
         cache::link(cache, span, true);
         span
+    }
+}
+
+/// Aborts with a line if the first block on the list is none, is in use, or its link is bad: for `pop` all of these are no block at all.
+///
+/// # Safety
+/// The calling thread owns the slab, and its free list is not empty.
+unsafe fn check_first(span: *mut Span) {
+    // SAFETY: links lead to addresses in the slab only.
+    unsafe {
+        let at = (*span).free;
+        if !starts_block(span, at) || !is_free(span, at) || free_list::next(at).is_none() {
+            misuse::corrupted_free_list(at, (*span).block_bytes);
+        }
     }
 }
 
@@ -123,7 +134,7 @@ unsafe fn collect(span: *mut Span) -> bool {
             count += 1;
             free_list::mark(at, false);
             // A block that its owner has freed too, or that comes twice, is no longer live; so the walk ends.
-            if !take_live(span, index_of(span, at)) {
+            if !take_live(span, index_at(span, at).0) {
                 misuse::double_free(at, (*span).block_bytes);
             }
             match free_list::next(at) {
@@ -142,26 +153,35 @@ unsafe fn collect(span: *mut Span) -> bool {
     }
 }
 
-/// The index of the block of `span` at `at`, which is in it.
+/// The index of the block of `span` that contains `at`, and whether it starts there. For an address outside, some index that is beyond the last.
 ///
 /// # Safety
-/// `span` is a record.
+/// `span` is a slab.
 #[inline(always)]
-pub unsafe fn index_of(span: *mut Span, at: usize) -> usize {
+pub unsafe fn index_at(span: *mut Span, at: usize) -> (usize, bool) {
     // SAFETY: the caller's duty.
-    unsafe { ((at.wrapping_sub((*span).base) as u64).wrapping_mul((*span).reciprocal) >> RECIPROCAL_BITS) as usize }
+    unsafe {
+        let product = at.wrapping_sub((*span).base) as u128 * (*span).reciprocal as u128;
+        ((product >> 64) as usize, (product as u64) < (*span).reciprocal)
+    }
 }
 
-/// Notes that a block is handed out.
+/// Notes that a block is handed out; `false` if it was already.
 ///
 /// # Safety
-/// The calling thread owns the slab, and `index` is one of its blocks.
+/// The calling thread owns the slab, and `index` is that of an address in the slab.
 #[inline(always)]
-pub unsafe fn set_live(span: *mut Span, index: usize) {
-    // SAFETY: the index is below the capacity, which has that many bits. Only the owner writes, so no atomic operation is needed.
+pub unsafe fn set_live(span: *mut Span, index: usize) -> bool {
+    // SAFETY: the index is below the slab's bytes divided by those of a block, rounded up, and there are that many bits. Only the owner writes, so
+    // no atomic operation is needed.
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
-        word.store(word.load(Relaxed) | 1 << (index % 64), Relaxed);
+        let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
+        if bits & bit != 0 {
+            return false;
+        }
+        word.store(bits | bit, Relaxed);
+        true
     }
 }
 
@@ -180,174 +200,6 @@ pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
         }
         word.store(bits & !bit, Relaxed);
         true
-    }
-}
-
-/// Lets go of a slab that is full. `Err`: others have freed blocks meanwhile, and it is still owned.
-///
-/// # Safety
-/// The calling thread, whose cache is at `owner`, owns the slab; its free list is empty, all is carved, and it is in no bin.
-unsafe fn detach(span: *mut Span, owner: usize) -> Result<(), ()> {
-    // SAFETY: the record lives for ever.
-    unsafe {
-        // Before the bit: once it is set another thread may make itself the owner at any time.
-        (*span).owner.store(0, Relaxed);
-        if (*span).remote.compare_exchange(0, DETACHED, Release, Relaxed).is_ok() {
-            return Ok(());
-        }
-        (*span).owner.store(owner, Relaxed);
-        Err(())
-    }
-}
-
-/// Lets go of a slab at the end of its thread: back to the pool if it is empty, else to be adopted.
-///
-/// # Safety
-/// The calling thread owns the slab, and it is in no bin.
-pub unsafe fn abandon(span: *mut Span) {
-    // SAFETY: the slab belongs to the calling thread until the bit is set.
-    unsafe {
-        collect(span);
-        if (*span).used == 0 {
-            pool::release(span);
-            return;
-        }
-        (*span).owner.store(0, Relaxed);
-        list(span, &mut ABANDONED.lock());
-    }
-}
-
-/// Puts a slab on the list of abandoned ones and sets the bit.
-///
-/// # Safety
-/// The slab belongs to the caller and is on no list.
-unsafe fn list(span: *mut Span, abandoned: &mut Abandoned) {
-    // SAFETY: the lists belong to the holder of the lock, the slab to the caller until the last line.
-    unsafe {
-        let (domain, class) = ((*span).domain as usize, (*span).class as usize);
-        let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) else {
-            return;
-        };
-        (*span).next = *head;
-        (*span).previous = null_mut();
-        if let Some(first) = head.as_mut() {
-            first.previous = span;
-        }
-        *head = span;
-        count_of(domain, class, 1);
-        (*span).listed.store(true, Relaxed);
-        (*span).remote.fetch_or(DETACHED, Release);
-    }
-}
-
-/// Takes a slab off the list of abandoned ones.
-///
-/// # Safety
-/// The slab is listed, and `abandoned` is what the lock guards.
-unsafe fn unlist(span: *mut Span, abandoned: &mut Abandoned) {
-    // SAFETY: listed slabs' links belong to the holder of the lock.
-    unsafe {
-        let (domain, class) = ((*span).domain as usize, (*span).class as usize);
-        let (next, previous) = ((*span).next, (*span).previous);
-        if !next.is_null() {
-            (*next).previous = previous;
-        }
-        if previous.is_null() {
-            if let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) {
-                *head = next;
-            }
-        } else {
-            (*previous).next = next;
-        }
-        count_of(domain, class, usize::MAX);
-        (*span).listed.store(false, Relaxed);
-    }
-}
-
-fn count_of(domain: usize, class: usize, add: usize) -> usize {
-    ABANDONED_COUNT
-        .get(domain)
-        .and_then(|c| c.get(class))
-        .map_or(0, |c| c.fetch_add(add, Relaxed))
-}
-
-/// Takes [`DETACHED`] out of a slab; `false` if another thread did, or nobody had set it.
-///
-/// # Safety
-/// `span` is a record of the table.
-unsafe fn claim(span: *mut Span) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let mut seen = (*span).remote.load(Relaxed);
-        while seen & DETACHED != 0 {
-            match (*span).remote.compare_exchange_weak(seen, seen & !DETACHED, Acquire, Relaxed) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
-}
-
-/// Adopts an abandoned slab that has a free block; null if there is none.
-///
-/// # Safety
-/// `cache` is the calling thread's and not the empty one.
-unsafe fn adopt_abandoned(cache: *mut Cache, domain: Domain, class: usize) -> *mut Span {
-    // SAFETY: a claimed slab belongs to the calling thread.
-    unsafe {
-        while count_of(domain as usize, class, 0) > 0 {
-            let mut abandoned = ABANDONED.lock();
-            let head = abandoned
-                .heads
-                .get(domain as usize)
-                .and_then(|h| h.get(class))
-                .copied()
-                .unwrap_or(null_mut());
-            if head.is_null() {
-                break;
-            }
-            unlist(head, &mut abandoned);
-            drop(abandoned);
-            // A thread that frees a block may have been faster; it finds the slab unlisted and is content with that.
-            if !claim(head) {
-                continue;
-            }
-            (*head).owner.store(cache as usize, Relaxed);
-            mend(head);
-            if !free_list::is_end((*head).free) || collect(head) || carve(head) {
-                return head;
-            }
-            if let Err(()) = detach(head, cache as usize) {
-                collect(head);
-                return head;
-            }
-        }
-        null_mut()
-    }
-}
-
-/// Counts the used blocks of a slab whose owner was lost in a fork, perhaps amid an operation: what is not on the list is in use. A
-/// block lost on its way to or from the list stays in use for ever; none is ever handed out twice.
-///
-/// # Safety
-/// The calling thread has claimed the slab.
-unsafe fn mend(span: *mut Span) {
-    // SAFETY: as the caller's duty says.
-    unsafe {
-        if (*span).torn.load(Relaxed) {
-            (*span).torn.store(false, Relaxed);
-            let carved = (*span).carved.load(Relaxed);
-            let (mut at, mut count) = ((*span).free, 0);
-            while !free_list::is_end(at) {
-                count += 1;
-                match free_list::next(at) {
-                    Some(next) if count <= carved => at = next,
-                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
-                }
-            }
-            (*span).used = carved - count;
-        }
     }
 }
 
@@ -378,7 +230,7 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
         if (*span).owner.load(Relaxed) == cache::mine() as usize {
             // Our own after all: only the remote list was in the way.
             collect(span);
-            take_live(span, index_of(span, at));
+            take_live(span, index_at(span, at).0);
             return push(span, at);
         }
         loop {
@@ -419,16 +271,6 @@ pub unsafe fn push(span: *mut Span, at: usize) {
     }
 }
 
-/// Whether the distance of `at` from the first block is a multiple of the blocks' size.
-///
-/// # Safety
-/// `span` is a slab and came from the page map for `at`.
-#[inline(always)]
-pub unsafe fn divides(span: *mut Span, at: usize) -> bool {
-    // SAFETY: the caller's duty. An address far outside gives some index below 2^24, whose product with the size is not its offset.
-    unsafe { index_of(span, at) * (*span).block_bytes == at.wrapping_sub((*span).base) }
-}
-
 /// Whether `at` is the start of a block that was carved.
 ///
 /// # Safety
@@ -437,7 +279,8 @@ pub unsafe fn divides(span: *mut Span, at: usize) -> bool {
 pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
-        divides(span, at) && index_of(span, at) < (*span).carved.load(Relaxed) as usize
+        let (index, starts) = index_at(span, at);
+        starts && index < (*span).carved.load(Relaxed) as usize
     }
 }
 
@@ -446,10 +289,21 @@ pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
 /// # Safety
 /// `at` is the start of a carved block of the slab.
 pub unsafe fn in_use(span: *mut Span, at: usize) -> bool {
-    // SAFETY: the caller's duty; the index is below the capacity.
+    // SAFETY: the caller's duty.
     unsafe {
-        let index = index_of(span, at);
-        (*span).live.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 && !free_list::has_canary(at)
+        !is_free(span, at) && !free_list::has_canary(at)
+    }
+}
+
+/// Whether the owner's bit of a block says that it is free.
+///
+/// # Safety
+/// As for [`in_use`].
+unsafe fn is_free(span: *mut Span, at: usize) -> bool {
+    // SAFETY: as there.
+    unsafe {
+        let index = index_at(span, at).0;
+        (*span).live.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 == 0
     }
 }
 
@@ -472,7 +326,7 @@ unsafe fn adopt_and_free(span: *mut Span, at: usize) {
         if owned {
             (*span).owner.store(cache as usize, Relaxed);
         }
-        take_live(span, index_of(span, at));
+        take_live(span, index_at(span, at).0);
         free_list::set_next(at, (*span).free);
         (*span).free = at;
         (*span).used -= 1;

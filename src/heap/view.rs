@@ -7,7 +7,6 @@ use super::Domain;
 use super::free_list;
 use super::page_map;
 use super::pool;
-use super::size_class::RECIPROCAL_BITS;
 use super::slab;
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
@@ -23,7 +22,7 @@ pub struct SpanView {
     pub carved: u32,
     /// The blocks are of the object domain.
     pub objects: bool,
-    /// An offset in a slab times this, shifted right by `size_class::RECIPROCAL_BITS`, is the block's index. 0 for a span of one block.
+    /// The high half of the product of an offset in a slab and this is the block's index (see `size_class::reciprocal`). 0 for a span of one block.
     pub reciprocal: u64,
 }
 
@@ -66,7 +65,7 @@ pub fn resolve(word: usize) -> Option<(u32, u32)> {
     }
     // SAFETY: page map entries are records, which live for ever.
     let span: &Span = unsafe { &*span };
-    let index = ((word - span.base) as u64 * span.reciprocal >> RECIPROCAL_BITS) as u32;
+    let index = (((word - span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
     (index < span.carved.load(Relaxed)).then_some((span.id, index))
 }
 
@@ -116,7 +115,7 @@ pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
                 if at == 0 || free_list::is_end(at) || !slab::starts_block(record, at) {
                     break;
                 }
-                f(id, slab::index_of(record, at) as u32);
+                f(id, slab::index_at(record, at).0 as u32);
                 match free_list::next(at) {
                     Some(next) => at = next,
                     None => break,
