@@ -34,34 +34,6 @@ impl Frontier {
     }
 }
 
-/// Calls `found` with each word of `start..end` that leads to a live block, and `other` with each other word that is not plainly a number.
-///
-/// # Safety
-/// `start..end` must be readable and word-aligned.
-#[inline]
-pub unsafe fn words(
-    blocks: &Blocks,
-    start: usize,
-    end: usize,
-    found: &mut impl FnMut(usize, Hit),
-    other: &mut impl FnMut(usize),
-) {
-    let (low, high) = view::bounds();
-    let mut at = start;
-    while at < end {
-        // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
-        let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-        if word.wrapping_sub(low) < high - low
-            && let Some(hit) = blocks.resolve(word)
-        {
-            found(at, hit);
-        } else if word >= 4096 {
-            other(word);
-        }
-        at += 8;
-    }
-}
-
 /// The marking of one snapshot.
 pub struct Marker<'a, S: Shapes> {
     /// The blocks.
@@ -122,6 +94,7 @@ impl<'a, S: Shapes> Marker<'a, S> {
             }
         });
         for &(start, end) in parts.iter().take(count) {
+            let dead = dead && self.shapes.kept_by_dead(self.blocks, id, base) != Some(start);
             // SAFETY: parts of a live block of the snapshot.
             unsafe { self.scan(start, end.min(base + bytes), dead, reaching, Some(id)) };
         }
@@ -138,10 +111,11 @@ impl<'a, S: Shapes> Marker<'a, S> {
         while at < end {
             // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
             let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-            if word.wrapping_sub(low) < high - low {
-                if let Some(hit) = self.blocks.resolve(word) {
-                    self.found(hit, dead, reaching, from);
-                }
+            // The heap's bounds may enclose modules: only what resolves is a block.
+            if word.wrapping_sub(low) < high - low
+                && let Some(hit) = self.blocks.resolve(word)
+            {
+                self.found(hit, dead, reaching, from);
             } else if word >= 4096 && !dead {
                 self.statics.count_word(word);
             }
