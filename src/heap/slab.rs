@@ -82,7 +82,7 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
 ///
 /// # Safety
 /// The calling thread owns the slab, and its free list is not empty.
-unsafe fn check_first(span: *mut Span) {
+pub unsafe fn check_first(span: *mut Span) {
     // SAFETY: links lead to addresses in the slab only.
     unsafe {
         let at = (*span).free;
@@ -176,11 +176,11 @@ pub unsafe fn set_live(span: *mut Span, index: usize) -> bool {
     // no atomic operation is needed.
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
-        let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
-        if bits & bit != 0 {
+        let bits = word.load(Relaxed);
+        if bits >> (index % 64) & 1 != 0 {
             return false;
         }
-        word.store(bits | bit, Relaxed);
+        word.store(bits ^ 1 << (index % 64), Relaxed);
         true
     }
 }
@@ -194,11 +194,11 @@ pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
     // SAFETY: as there.
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
-        let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
-        if bits & bit == 0 {
+        let bits = word.load(Relaxed);
+        if bits >> (index % 64) & 1 == 0 {
             return false;
         }
-        word.store(bits & !bit, Relaxed);
+        word.store(bits ^ 1 << (index % 64), Relaxed);
         true
     }
 }
@@ -347,8 +347,8 @@ unsafe fn adopt_abandoned(cache: *mut Cache, domain: Domain, class: usize) -> *m
     }
 }
 
-/// Counts the used blocks of a slab whose owner was lost in a fork, perhaps amid an operation: what is not on the list is in use. A
-/// block lost on its way to or from the list stays in use for ever; none is ever handed out twice.
+/// Puts right a slab whose owner was lost in a fork, perhaps amid an operation: what is on the list is free, all else is in use. A block
+/// lost on its way to or from the list stays in use for ever; none is ever handed out twice.
 ///
 /// # Safety
 /// The calling thread has claimed the slab.
@@ -361,6 +361,8 @@ unsafe fn mend(span: *mut Span) {
             let (mut at, mut count) = ((*span).free, 0);
             while !free_list::is_end(at) {
                 count += 1;
+                // The first one's bit may say otherwise: its owner was about to take it.
+                take_live(span, index_at(span, at).0);
                 match free_list::next(at) {
                     Some(next) if count <= carved => at = next,
                     _ => misuse::corrupted_free_list(at, (*span).block_bytes),
