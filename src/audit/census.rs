@@ -9,11 +9,12 @@ use crate::mark::scan::Marker;
 use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
 use crate::meta::Array;
 use crate::python::count::Count;
-use crate::python::free_lists;
+use crate::python::{free_lists, layout};
 use crate::python::objects::Model;
 use crate::python::runtime::Runtime;
 use crate::python::traverse::Visited;
 use crate::python::types::Species;
+use crate::sys::guard::Outcome;
 use crate::roots::claims::{RootSet, Sources};
 use crate::roots::modules::Modules;
 use crate::roots::threads::{ControlBlock, Thread};
@@ -86,7 +87,7 @@ impl Census {
             && let Some(runtime) = scene.runtime
         {
             // SAFETY: in the child, with the GIL.
-            unsafe { forget_what_nobody_owns(runtime) };
+            unsafe { forget_what_nobody_owns(runtime, &mut statics) };
         }
         // SAFETY: in the child nobody else changes the heap.
         let mut blocks = unsafe { Blocks::take()? };
@@ -249,10 +250,15 @@ impl Census {
 ///
 /// # Safety
 /// In the snapshot child, after `guard::install`, with the GIL.
-unsafe fn forget_what_nobody_owns(runtime: &Runtime) {
+unsafe fn forget_what_nobody_owns(runtime: &Runtime, statics: &mut Statics) {
     if let Some(clear) = runtime.symbols.clear_type_cache {
         // SAFETY: the caller's.
-        unsafe { crate::sys::guard::call(|| _ = clear()) };
+        let outcome = unsafe { crate::sys::guard::call(|| _ = clear()) };
+        if outcome == Outcome::Returned
+            && let Some(none) = runtime.symbols.none
+        {
+            statics.add_owners(none.get(), layout::type_cache_nones(runtime.minor));
+        }
     }
     // SAFETY: the caller's.
     unsafe { free_lists::fill(runtime) };

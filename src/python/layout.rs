@@ -15,6 +15,12 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
 /// `ascii` 1, in 3.8 to 3.13.
 pub const STRING_STATE: usize = 32;
 
+/// References to None that the type attribute cache owns once it is cleared: 3.11's `type_cache_clear` (typeobject.c) puts None in place of each
+/// of the `1 << MCACHE_SIZE_EXP` names, others put NULL there. In 3.12 None has no count.
+pub const fn type_cache_nones(minor: u8) -> u32 {
+    if minor == 11 { 1 << 12 } else { 0 }
+}
+
 /// `PyModuleObject.md_def` (pycore_moduleobject.h; until 3.9 moduleobject.c), behind the header and `md_dict`.
 pub const MODULE_DEF: usize = 24;
 /// `PyModuleDef.m_name` (moduleobject.h), behind `PyModuleDef_Base`.
