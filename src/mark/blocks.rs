@@ -48,10 +48,15 @@ pub struct Blocks {
     words: Array<u32>,
     tagged: Array<u32>,
     owned: Array<u32>,
+    /// For each run of [`RUN`] blocks the span of the first: from there it is a step or two to any block's span.
+    run_span: Array<u32>,
     span_count: u32,
     total: u32,
     live: u32,
 }
+
+/// See [`Blocks`]: a small power of two, so that a slab's blocks are many runs.
+const RUN: u32 = 64;
 
 impl Blocks {
     /// Numbers all blocks ever handed out and strikes off those on free lists.
@@ -70,9 +75,18 @@ impl Blocks {
             total = total.checked_add(span.carved)?;
         }
         first[span_count as usize] = total;
+        let mut run_span = Array::<u32>::new((total / RUN) as usize + 1)?;
+        let mut span = 0u32;
+        for run in 0..=total / RUN {
+            while span < span_count && first[span as usize + 1] <= run * RUN {
+                span += 1;
+            }
+            run_span[run as usize] = span;
+        }
         let mut blocks = Blocks {
             first,
             spans,
+            run_span,
             state: Array::new(total as usize)?,
             words: Array::new(total as usize)?,
             tagged: Array::new(total as usize)?,
@@ -148,8 +162,8 @@ impl Blocks {
 
     /// Start and length of a block.
     pub fn extent(&self, id: BlockId) -> (usize, usize) {
-        let span = self.first.partition_point(|&f| f <= id.0) - 1;
-        self.extent_in(span as u32, id.0 - self.first[span])
+        let (span, index) = self.place(id);
+        self.extent_in(span, index)
     }
 
     /// Start and length of a block whose span and index are known.
@@ -163,8 +177,11 @@ impl Blocks {
 
     /// Span and index of a block.
     pub fn place(&self, id: BlockId) -> (u32, u32) {
-        let span = self.first.partition_point(|&f| f <= id.0) - 1;
-        (span as u32, id.0 - self.first[span])
+        let mut span = self.run_span.get((id.0 / RUN) as usize).copied().unwrap_or(0) as usize;
+        while self.first.get(span + 1).is_some_and(|&next| next <= id.0) {
+            span += 1;
+        }
+        (span as u32, id.0 - self.first.get(span).copied().unwrap_or(0))
     }
 
     /// Address of the object in a block, if it has one.
