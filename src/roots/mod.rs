@@ -8,6 +8,7 @@
 //! coroutine stacks, JIT data).
 
 pub mod claims;
+pub mod loader;
 pub mod maps;
 pub mod modules;
 pub mod resident;
