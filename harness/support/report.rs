@@ -33,6 +33,8 @@ pub struct Finding {
     pub objects: u64,
     /// Surplus or missing references in total.
     pub references: u64,
+    /// Bytes of the objects, and of what they alone keep.
+    pub bytes: u64,
     /// Whether it makes the run fail.
     pub failing: bool,
     /// What is held by it: type and number of objects.
@@ -52,6 +54,7 @@ pub fn findings(records: &[Value]) -> Vec<Finding> {
             type_name: text(&f["type"]),
             objects: f["objects"].as_u64().unwrap_or(0),
             references: f["references"].as_u64().unwrap_or(0),
+            bytes: f["bytes"].as_u64().unwrap_or(0),
             failing: f["failing"].as_bool().unwrap_or(false),
             through: f["through"]
                 .as_array()

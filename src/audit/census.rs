@@ -14,9 +14,10 @@ use crate::python::objects::Model;
 use crate::python::runtime::Runtime;
 use crate::python::traverse::Visited;
 use crate::python::types::Species;
-use crate::roots::claims::{RootSet, Sources};
+use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
-use crate::roots::threads::{ControlBlock, Thread};
+use crate::roots::set::{RootSet, Sources};
+use crate::roots::threads::Thread;
 
 /// What the program handed to its snapshot.
 pub struct Scene<'a> {

@@ -45,6 +45,7 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32>
     let threads = |each: &mut dyn FnMut(Thread)| {
         each(Thread::own(moment.stack_pointer, moment.thread_pointer));
         moment.world.threads().for_each(|t| each(Thread::from_stopped(t)));
+        moment.world.unstopped().for_each(|t| each(Thread::from_unstopped(t)));
     };
     let scene = Scene {
         modules: moment.modules,

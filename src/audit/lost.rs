@@ -242,7 +242,11 @@ impl Census {
                     holds_unseen |= !asked || (census.visited().complete() && !census.visited().kept().contains(&to));
                 }
             });
-            if holds_unseen && let Some(numbers) = self.numbers(id, object) {
+            // One that the collector would free takes with it what it alone holds, seen or not.
+            let alive = inner.get(id.0 as usize).is_some_and(|s| s.1 & ALIVE != 0);
+            if alive
+                && holds_unseen
+                && let Some(numbers) = self.numbers(id, object) {
                 // SAFETY: an object.
                 let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
                 self.findings.add(Verdict::UncollectableCycle, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));

@@ -7,7 +7,7 @@ use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, MARKED, OBJECT};
 use crate::python::count::Count;
-use crate::python::types::Species;
+use crate::python::types::{OB_TYPE, Species, read};
 
 impl Census {
     /// Compares every object's numbers.
@@ -52,7 +52,7 @@ impl Census {
 
     /// Objects in modules' data: types, and what some container says it owns, which is the proof that an object lies there.
     fn compare_statics(&mut self) {
-        let Some(model) = self.model.take() else { return };
+        let Some(mut model) = self.model.take() else { return };
         let mut statics = [0usize; 8192];
         let mut count = 0;
         let mut left_out = 0;
@@ -69,7 +69,10 @@ impl Census {
             }
         });
         self.statics.for_each_owned(&mut |address| {
-            if model.info(address).is_some_and(|t| t.species != Species::Type) {
+            // SAFETY: what is owned in a writable segment is an object: its type stands behind the count.
+            let type_address = unsafe { read(address + OB_TYPE) };
+            let id = model.types.at(&self.blocks, &self.statics, type_address);
+            if id.is_some_and(|id| model.types.info(id).species != Species::Type) {
                 add(address);
             }
         });

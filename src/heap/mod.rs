@@ -112,7 +112,14 @@ fn allocate_class(class: usize, domain: Domain) -> *mut u8 {
     // SAFETY: the cache is the calling thread's; refill returns a slab of it with a free block.
     unsafe {
         let span = slab::refill(cache, domain, class);
-        if span.is_null() { null_mut() } else { pop(span) }
+        if span.is_null() {
+            return null_mut();
+        }
+        let block = pop(span);
+        if block.is_null() {
+            slab::check_first(span);
+        }
+        block
     }
 }
 

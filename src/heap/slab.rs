@@ -82,7 +82,7 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
 ///
 /// # Safety
 /// The calling thread owns the slab, and its free list is not empty.
-unsafe fn check_first(span: *mut Span) {
+pub unsafe fn check_first(span: *mut Span) {
     // SAFETY: links lead to addresses in the slab only.
     unsafe {
         let at = (*span).free;
@@ -176,11 +176,11 @@ pub unsafe fn set_live(span: *mut Span, index: usize) -> bool {
     // no atomic operation is needed.
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
-        let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
-        if bits & bit != 0 {
+        let bits = word.load(Relaxed);
+        if bits >> (index % 64) & 1 != 0 {
             return false;
         }
-        word.store(bits | bit, Relaxed);
+        word.store(bits ^ 1 << (index % 64), Relaxed);
         true
     }
 }
@@ -194,12 +194,182 @@ pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
     // SAFETY: as there.
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
-        let (bits, bit) = (word.load(Relaxed), 1 << (index % 64));
-        if bits & bit == 0 {
+        let bits = word.load(Relaxed);
+        if bits >> (index % 64) & 1 == 0 {
             return false;
         }
-        word.store(bits & !bit, Relaxed);
+        word.store(bits ^ 1 << (index % 64), Relaxed);
         true
+    }
+}
+
+/// Lets go of a slab that is full. `Err`: others have freed blocks meanwhile, and it is still owned.
+///
+/// # Safety
+/// The calling thread, whose cache is at `owner`, owns the slab; its free list is empty, all is carved, and it is in no bin.
+unsafe fn detach(span: *mut Span, owner: usize) -> Result<(), ()> {
+    // SAFETY: the record lives for ever.
+    unsafe {
+        // Before the bit: once it is set another thread may make itself the owner at any time.
+        (*span).owner.store(0, Relaxed);
+        if (*span).remote.compare_exchange(0, DETACHED, Release, Relaxed).is_ok() {
+            return Ok(());
+        }
+        (*span).owner.store(owner, Relaxed);
+        Err(())
+    }
+}
+
+/// Lets go of a slab at the end of its thread: back to the pool if it is empty, else to be adopted.
+///
+/// # Safety
+/// The calling thread owns the slab, and it is in no bin.
+pub unsafe fn abandon(span: *mut Span) {
+    // SAFETY: the slab belongs to the calling thread until the bit is set.
+    unsafe {
+        collect(span);
+        if (*span).used == 0 {
+            pool::release(span);
+            return;
+        }
+        (*span).owner.store(0, Relaxed);
+        list(span, &mut ABANDONED.lock());
+    }
+}
+
+/// Puts a slab on the list of abandoned ones and sets the bit.
+///
+/// # Safety
+/// The slab belongs to the caller and is on no list.
+unsafe fn list(span: *mut Span, abandoned: &mut Abandoned) {
+    // SAFETY: the lists belong to the holder of the lock, the slab to the caller until the last line.
+    unsafe {
+        let (domain, class) = ((*span).domain as usize, (*span).class as usize);
+        let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) else {
+            return;
+        };
+        (*span).next = *head;
+        (*span).previous = null_mut();
+        if let Some(first) = head.as_mut() {
+            first.previous = span;
+        }
+        *head = span;
+        count_of(domain, class, 1);
+        (*span).listed.store(true, Relaxed);
+        (*span).remote.fetch_or(DETACHED, Release);
+    }
+}
+
+/// Takes a slab off the list of abandoned ones.
+///
+/// # Safety
+/// The slab is listed, and `abandoned` is what the lock guards.
+unsafe fn unlist(span: *mut Span, abandoned: &mut Abandoned) {
+    // SAFETY: listed slabs' links belong to the holder of the lock.
+    unsafe {
+        let (domain, class) = ((*span).domain as usize, (*span).class as usize);
+        let (next, previous) = ((*span).next, (*span).previous);
+        if !next.is_null() {
+            (*next).previous = previous;
+        }
+        if previous.is_null() {
+            if let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) {
+                *head = next;
+            }
+        } else {
+            (*previous).next = next;
+        }
+        count_of(domain, class, usize::MAX);
+        (*span).listed.store(false, Relaxed);
+    }
+}
+
+fn count_of(domain: usize, class: usize, add: usize) -> usize {
+    ABANDONED_COUNT
+        .get(domain)
+        .and_then(|c| c.get(class))
+        .map_or(0, |c| c.fetch_add(add, Relaxed))
+}
+
+/// Takes [`DETACHED`] out of a slab; `false` if another thread did, or nobody had set it.
+///
+/// # Safety
+/// `span` is a record of the table.
+unsafe fn claim(span: *mut Span) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let mut seen = (*span).remote.load(Relaxed);
+        while seen & DETACHED != 0 {
+            match (*span).remote.compare_exchange_weak(seen, seen & !DETACHED, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+}
+
+/// Adopts an abandoned slab that has a free block; null if there is none.
+///
+/// # Safety
+/// `cache` is the calling thread's and not the empty one.
+unsafe fn adopt_abandoned(cache: *mut Cache, domain: Domain, class: usize) -> *mut Span {
+    // SAFETY: a claimed slab belongs to the calling thread.
+    unsafe {
+        while count_of(domain as usize, class, 0) > 0 {
+            let mut abandoned = ABANDONED.lock();
+            let head = abandoned
+                .heads
+                .get(domain as usize)
+                .and_then(|h| h.get(class))
+                .copied()
+                .unwrap_or(null_mut());
+            if head.is_null() {
+                break;
+            }
+            unlist(head, &mut abandoned);
+            drop(abandoned);
+            // A thread that frees a block may have been faster; it finds the slab unlisted and is content with that.
+            if !claim(head) {
+                continue;
+            }
+            (*head).owner.store(cache as usize, Relaxed);
+            mend(head);
+            if !free_list::is_end((*head).free) || collect(head) || carve(head) {
+                return head;
+            }
+            if let Err(()) = detach(head, cache as usize) {
+                collect(head);
+                return head;
+            }
+        }
+        null_mut()
+    }
+}
+
+/// Puts right a slab whose owner was lost in a fork, perhaps amid an operation: what is on the list is free, all else is in use. A block
+/// lost on its way to or from the list stays in use for ever; none is ever handed out twice.
+///
+/// # Safety
+/// The calling thread has claimed the slab.
+unsafe fn mend(span: *mut Span) {
+    // SAFETY: as the caller's duty says.
+    unsafe {
+        if (*span).torn.load(Relaxed) {
+            (*span).torn.store(false, Relaxed);
+            let carved = (*span).carved.load(Relaxed);
+            let (mut at, mut count) = ((*span).free, 0);
+            while !free_list::is_end(at) {
+                count += 1;
+                // The first one's bit may say otherwise: its owner was about to take it.
+                take_live(span, index_at(span, at).0);
+                match free_list::next(at) {
+                    Some(next) if count <= carved => at = next,
+                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
+                }
+            }
+            (*span).used = carved - count;
+        }
     }
 }
 

@@ -91,6 +91,9 @@ pub trait Shapes {
     /// Calls `part` with each part of the block whose words own what they point to; at most eight.
     fn strong_parts(&self, blocks: &Blocks, id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(Part));
 
+    /// Where the one part of a destroyed object starts that it still owns on its free list, if there is one.
+    fn kept_by_dead(&self, blocks: &Blocks, id: BlockId, base: usize) -> Option<usize>;
+
     /// Whether a word that leads to `hit` points without owning, although it stands in a strong part.
     fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool;
 }
@@ -101,6 +104,10 @@ pub struct Opaque;
 impl Shapes for Opaque {
     fn strong_parts(&self, _blocks: &Blocks, _id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(Part)) {
         part(Part::all(base, base + bytes));
+    }
+
+    fn kept_by_dead(&self, _blocks: &Blocks, _id: BlockId, _base: usize) -> Option<usize> {
+        None
     }
 
     fn is_weak(&self, _blocks: &Blocks, _hit: Hit) -> bool {

@@ -34,34 +34,6 @@ impl Frontier {
     }
 }
 
-/// Calls `found` with each word of `start..end` that leads to a live block, and `other` with each other word that is not plainly a number.
-///
-/// # Safety
-/// `start..end` must be readable and word-aligned.
-#[inline]
-pub unsafe fn words(
-    blocks: &Blocks,
-    start: usize,
-    end: usize,
-    found: &mut impl FnMut(usize, Hit),
-    other: &mut impl FnMut(usize),
-) {
-    let (low, high) = view::bounds();
-    let mut at = start;
-    while at < end {
-        // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
-        let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-        if word.wrapping_sub(low) < high - low
-            && let Some(hit) = blocks.resolve(word)
-        {
-            found(at, hit);
-        } else if word >= 4096 {
-            other(word);
-        }
-        at += 8;
-    }
-}
-
 /// The marking of one snapshot.
 pub struct Marker<'a, S: Shapes> {
     /// The blocks.
@@ -112,7 +84,9 @@ impl<'a, S: Shapes> Marker<'a, S> {
 
     fn block(&mut self, id: BlockId, base: usize, bytes: usize, reaching: bool) {
         let dead = self.blocks.state(id) & DEAD != 0;
+        let kept = if dead { self.shapes.kept_by_dead(self.blocks, id, base) } else { None };
         Parts::of(self.shapes, self.blocks, id, base, bytes).for_each_stretch(&mut |start, end| {
+            let dead = dead && kept != Some(start);
             // SAFETY: parts of a live block of the snapshot.
             unsafe { self.scan(start, end, dead, reaching, Some(id)) };
         });
@@ -129,10 +103,11 @@ impl<'a, S: Shapes> Marker<'a, S> {
         while at < end {
             // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
             let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-            if word.wrapping_sub(low) < high - low {
-                if let Some(hit) = self.blocks.resolve(word) {
-                    self.found(hit, dead, reaching, from);
-                }
+            // The heap's bounds may enclose modules: only what resolves is a block.
+            if word.wrapping_sub(low) < high - low
+                && let Some(hit) = self.blocks.resolve(word)
+            {
+                self.found(hit, dead, reaching, from);
             } else if word >= 4096 && !dead {
                 self.statics.count_word(word);
             }

@@ -30,6 +30,12 @@ impl Shapes for Model {
         self.body(info, object, block_end, part);
     }
 
+    fn kept_by_dead(&self, blocks: &Blocks, id: BlockId, base: usize) -> Option<usize> {
+        // An instance of a heap type gives its type back only when its memory goes (FutureIter_dealloc in _asynciomodule.c, for one).
+        let object = blocks.object(id, base)?;
+        self.info(object).is_some_and(|t| t.heap).then_some(object + OB_TYPE)
+    }
+
     fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool {
         let base = blocks.extent_in(hit.span, hit.index).0;
         let Some(object) = blocks.object(hit.id, base) else {

@@ -17,6 +17,8 @@ pub struct Mapping {
     pub private: bool,
     /// The main thread's stack.
     pub main_stack: bool,
+    /// No file behind it: whatever it holds, the program wrote.
+    pub anonymous: bool,
     /// A device other than `/dev/zero`: reading it may have effects.
     pub device: bool,
 }
@@ -47,6 +49,8 @@ fn parse(line: &[u8]) -> Option<Mapping> {
         write: w == b'w',
         private: p == b'p',
         main_stack: name == b"[stack]",
+        // The kernel's own ([vvar], [vdso]) have a name in brackets too; [anon:...] is the program's own name for its memory.
+        anonymous: name.is_empty() || name == b"[heap]" || name == b"[stack]" || name.starts_with(b"[anon"),
         device: name.starts_with(b"/dev/") && !name.starts_with(b"/dev/zero") && !name.starts_with(b"/dev/shm/"),
     })
 }
@@ -59,9 +63,12 @@ mod tests {
     fn a_line_is_taken_apart() {
         let m = parse(b"7ffd0000-7ffd1000 rw-p 00000000 00:00 0                          [stack]").unwrap();
         assert_eq!((m.start, m.end), (0x7ffd0000, 0x7ffd1000));
-        assert!(m.read && m.write && m.private && m.main_stack && !m.device);
+        assert!(m.read && m.write && m.private && m.main_stack && m.anonymous && !m.device);
+        assert!(parse(b"1000-2000 r--p 00000000 00:00 0").unwrap().anonymous);
+        assert!(parse(b"1000-2000 rw-p 00000000 00:00 0 [anon: pool]").unwrap().anonymous);
+        assert!(!parse(b"1000-2000 r--p 00000000 00:00 0 [vvar]").unwrap().anonymous);
         let m = parse(b"1000-2000 r--s 00000000 00:05 12 /dev/dri/card0").unwrap();
-        assert!(m.device && !m.write && !m.private);
+        assert!(m.device && !m.write && !m.private && !m.anonymous);
         assert!(parse(b"nonsense").is_none());
     }
 

@@ -3,15 +3,20 @@
 //! Gathered in two steps: [`modules::Modules`] in the program, before the snapshot (the dynamic linker's lock may be taken there); the rest,
 //! [`RootSet`], in the child from its own `/proc/self/maps`, which is the program's at the moment of the clone.
 //!
-//! Each private writable mapping is cut by *claims*: the shim's own memory and the dead part of stacks are left out, the live part of
-//! stacks, thread control blocks and modules have kinds of their own, and what nobody claims is a plain mapping (arenas of other allocators,
-//! coroutine stacks, JIT data).
+//! Each private mapping that the program can have written is cut by *claims*: the shim's own memory and the dead part of stacks are left out, the
+//! live part of stacks, thread control blocks and modules have kinds of their own, and what nobody claims is a plain mapping (arenas of other
+//! allocators, coroutine stacks, JIT data). What is dead is said by who knows: glibc's own bounds of a stack, the kernel's of an alternate one.
+//!
+//! Deliberately absent: memory shared with other processes. What another process may write is no place to own private memory from, and a
+//! snapshot does not freeze it.
 
 pub mod claims;
+pub mod control_block;
 pub mod loader;
 pub mod maps;
 pub mod modules;
 pub mod resident;
+pub mod set;
 pub mod threads;
 
 /// A root kind. Each can be switched off (`GCSHIM_ROOTS=-kind`), and a test per kind shows that it matters.
@@ -30,7 +35,7 @@ pub enum Kind {
     DynTls,
     /// Writable segments of the program and its libraries.
     Globals,
-    /// Every other private writable mapping.
+    /// Every other private mapping that the program can have written.
     Mappings,
 }
 

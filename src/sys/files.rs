@@ -21,7 +21,21 @@ impl File {
     fn with_flags(path: &CStr, flags: i32) -> Option<File> {
         // SAFETY: path is a C string; the mode is passed for O_CREAT.
         let fd = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o644) };
-        (fd >= 0).then_some(File { fd })
+        File::above_the_standard_ones(fd)
+    }
+
+    /// In a program that has closed its standard output or error, a file of ours must not take its place: not for a moment, since the
+    /// program's other threads may write there, and neither must our lines go into the report.
+    fn above_the_standard_ones(fd: i32) -> Option<File> {
+        if !(0..=2).contains(&fd) {
+            return (fd >= 0).then_some(File { fd });
+        }
+        // SAFETY: the descriptor is ours; the copy is the lowest free from 3 up.
+        unsafe {
+            let copy = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
+            libc::close(fd);
+            (copy >= 0).then_some(File { fd: copy })
+        }
     }
 
     /// The descriptor.
@@ -51,9 +65,14 @@ impl File {
         if n > 0 { n as usize / 8 } else { 0 }
     }
 
-    /// Calls `line` for each line, without its newline. A line longer than the buffer is cut: what is over is dropped.
+    /// Calls `line` for each line, without its newline. A line longer than 8 KiB is cut: what is over is dropped.
     pub fn for_each_line(&self, line: &mut dyn FnMut(&[u8])) {
-        let mut buffer = [0u8; 8192];
+        self.for_each_line_up_to::<8192>(line);
+    }
+
+    /// The same with lines of at most `N` bytes, for callers whose stack may be small.
+    pub fn for_each_line_up_to<const N: usize>(&self, line: &mut dyn FnMut(&[u8])) {
+        let mut buffer = [0u8; N];
         let mut held = 0;
         let mut dropping = false;
         loop {
@@ -130,14 +149,28 @@ pub fn parse_decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// Opens `/proc/self/task/TID/NAME`; `None` if there is no such thread.
+pub fn open_of_thread(tid: i32, name: &[u8]) -> Option<File> {
+    let mut digits = [b'0'; 10];
+    let mut left = tid as u32;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    let first = digits.iter().position(|&d| d != b'0')?;
+    let mut path = [0u8; 64];
+    let parts = b"/proc/self/task/".iter().chain(digits.iter().skip(first)).chain(b"/").chain(name);
+    // One byte stays zero: the end.
+    let room = path.len() - 1;
+    path.iter_mut().take(room).zip(parts).for_each(|(to, &from)| *to = from);
+    File::open(CStr::from_bytes_until_nul(&path).ok()?)
+}
+
 /// Calls `entry` for each name in a directory but `.` and `..`; `false` if it cannot be read.
 pub fn for_each_entry(path: &CStr, entry: &mut dyn FnMut(&[u8])) -> bool {
     // SAFETY: path is a C string.
     let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
-    if fd < 0 {
-        return false;
-    }
-    let file = File { fd };
+    let Some(file) = File::above_the_standard_ones(fd) else { return false };
     // The kernel writes linux_dirent64 records, which want 8-byte alignment.
     let mut buffer = [0u64; 512];
     loop {
@@ -191,6 +224,15 @@ mod tests {
         assert_eq!(seen.first().unwrap(), b"a");
         assert_eq!(seen.last().unwrap(), b"last");
         assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn a_threads_files_are_found_by_its_number() {
+        let tid = crate::sys::process::thread_id();
+        let mut first = Vec::new();
+        open_of_thread(tid, b"stat").unwrap().for_each_line(&mut |l| first.extend_from_slice(l));
+        assert!(first.starts_with(format!("{tid} (").as_bytes()));
+        assert!(open_of_thread(0, b"stat").is_none() && open_of_thread(i32::MAX, b"stat").is_none());
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod lock;
 pub mod memory;
 pub mod process;
 pub mod raw;
+pub mod restart;
 pub mod stop;
+pub mod stop_signal;
 pub mod text;
 pub mod tls;

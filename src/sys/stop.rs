@@ -1,25 +1,24 @@
 //! Stopping the world: every other thread stands still in a signal handler until it is let go.
 //!
-//! The handshake: the stopper installs a handler for the stop signal, sends it to each thread it finds in `/proc/self/task`, and
+//! The handshake: the stopper installs the handler, sends the signal with this stop's number to each thread it finds in `/proc/self/task`, and
 //! looks again until a pass finds nobody new. The handler notes where its registers lie (in the signal frame on its own stack, which
-//! stays put while it stands) and waits on a futex. Threads that block the signal, or do not answer in time, are left running and
-//! counted; the caller reports them and treats their stacks as plain memory.
+//! stays put while it stands) and waits on a futex. A signal of an earlier stop that comes late has another number and is let by.
 //!
-//! The old handler is put back afterwards, so outside an audit the program's signals are as it left them.
+//! Threads that cannot answer (they block even this signal, wait in the kernel uninterruptibly, or are held by a debugger) are left alone
+//! and counted. The kernel tells what it holds for them, and the caller treats their stacks as plain memory.
 
-use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::{clock, files, process};
-
-/// The signal used: the second highest real-time signal, which neither glibc (32, 33) nor the usual runtimes take.
-pub const STOP_SIGNAL: i32 = 62;
+use super::stop_signal::{self, Action};
+use super::{clock, files, process, restart};
 
 /// Threads that can be held at once; more are left running and counted.
-pub const THREADS_MAX: usize = 4096;
+pub const THREADS_MAX: usize = 8192;
 
-/// How long to wait for a thread that neither answers nor dies.
+/// How long to wait for a thread that is able to answer and does not, since the last answer from anybody.
 const DEADLINE_NS: u64 = 2_000_000_000;
+/// After this long without an answer, those that cannot answer are looked for.
+const QUIET_NS: u64 = 10_000_000;
 
 /// Where one stopped thread's state lies.
 #[derive(Clone, Copy)]
@@ -32,30 +31,48 @@ pub struct Stopped {
     pub thread_pointer: usize,
 }
 
+/// A thread that did not stop.
+#[derive(Clone, Copy)]
+pub struct Unstopped {
+    /// Start and end of the words that the kernel holds for it: arguments of the system call it is in, if any.
+    pub words: (usize, usize),
+}
+
 struct Slot {
-    tid: AtomicU32,
+    tid: AtomicI32,
     context: AtomicUsize,
     thread_pointer: AtomicUsize,
 }
 
 #[allow(clippy::declare_interior_mutable_const)]
-const EMPTY: Slot = Slot { tid: AtomicU32::new(0), context: AtomicUsize::new(0), thread_pointer: AtomicUsize::new(0) };
+const EMPTY: Slot = Slot { tid: AtomicI32::new(0), context: AtomicUsize::new(0), thread_pointer: AtomicUsize::new(0) };
 
 /// Slots claimed by handlers in the order of their arrival.
 static SLOTS: [Slot; THREADS_MAX] = [EMPTY; THREADS_MAX];
-static CLAIMED: AtomicU32 = AtomicU32::new(0);
+/// The stop's number in the upper half, claimed slots in the lower.
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
 /// Handlers that have filled their slot.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
-/// Handlers that have left.
-static LEFT: AtomicU32 = AtomicU32::new(0);
-/// 1 while the world is to stand still.
+/// With this many arrivals the stopper is to be woken.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+/// The number of the stop that is to last; 0 for none.
 static HOLD: AtomicU32 = AtomicU32::new(0);
+/// The last stop's number.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Unstopped threads whose system calls are looked at; of more only the number is known.
+const UNSTOPPED_MAX: usize = 64;
+/// Arguments of a system call.
+const ARGUMENTS: usize = 6;
+#[allow(clippy::declare_interior_mutable_const)]
+const NO_ARGUMENTS: [AtomicUsize; ARGUMENTS] = [const { AtomicUsize::new(0) }; ARGUMENTS];
+static HELD: [[AtomicUsize; ARGUMENTS]; UNSTOPPED_MAX] = [NO_ARGUMENTS; UNSTOPPED_MAX];
 
 /// The stopped world. Made only by [`stop_world`]; dropping it lets the threads go (in the parent).
 pub struct StoppedWorld {
-    old: libc::sigaction,
+    before: Action,
     restore: bool,
-    /// Threads that could not be stopped: they block the signal or gave no answer.
+    /// Threads that could not be stopped.
     pub not_stopped: u32,
     /// `false` if `/proc/self/task` could not be read: then only the calling thread is known.
     pub listed: bool,
@@ -64,11 +81,19 @@ pub struct StoppedWorld {
 impl StoppedWorld {
     /// The threads that stand still, without the calling one.
     pub fn threads(&self) -> impl Iterator<Item = Stopped> {
-        let n = ARRIVED.load(Ordering::Acquire).min(THREADS_MAX as u32) as usize;
+        let n = ARRIVED.load(Ordering::Acquire) as usize;
         SLOTS.iter().take(n).map(|s| Stopped {
-            tid: s.tid.load(Ordering::Relaxed) as i32,
+            tid: s.tid.load(Ordering::Relaxed),
             context: s.context.load(Ordering::Relaxed),
             thread_pointer: s.thread_pointer.load(Ordering::Relaxed),
+        })
+    }
+
+    /// What is known of those that did not.
+    pub fn unstopped(&self) -> impl Iterator<Item = Unstopped> {
+        HELD.iter().take(self.not_stopped as usize).map(|words| {
+            let start = words.as_ptr() as usize;
+            Unstopped { words: (start, start + size_of_val(words)) }
         })
     }
 }
@@ -87,155 +112,126 @@ pub fn thread_pointer() -> usize {
     value
 }
 
-extern "C" fn on_stop(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn on_stop(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: what the kernel gave us.
+    let Some(number) = (unsafe { stop_signal::number(info) }) else {
+        return stop_signal::pass_on(signal, info, context);
+    };
     // SAFETY: __errno_location is valid for the calling thread; the interrupted code must find its errno again.
     let errno = unsafe { *libc::__errno_location() };
-    if HOLD.load(Ordering::Acquire) == 1 {
-        let at = CLAIMED.fetch_add(1, Ordering::AcqRel) as usize;
-        if let Some(slot) = SLOTS.get(at) {
-            slot.context.store(context as usize, Ordering::Relaxed);
-            slot.thread_pointer.store(thread_pointer(), Ordering::Relaxed);
-            slot.tid.store(process::thread_id() as u32, Ordering::Release);
-            ARRIVED.fetch_add(1, Ordering::AcqRel);
-            while HOLD.load(Ordering::Acquire) == 1 {
-                process::futex_wait(&HOLD, 1, None);
-            }
-            LEFT.fetch_add(1, Ordering::AcqRel);
+    let stopped_ns = clock::monotonic_ns();
+    let tid = process::thread_id();
+    if let Some(slot) = claim(number).and_then(|at| SLOTS.get(at)) {
+        slot.context.store(context as usize, Ordering::Relaxed);
+        slot.thread_pointer.store(thread_pointer(), Ordering::Relaxed);
+        slot.tid.store(tid, Ordering::Relaxed);
+        if ARRIVED.fetch_add(1, Ordering::AcqRel) + 1 == WANTED.load(Ordering::Acquire) {
+            process::futex_wake_all(&ARRIVED);
         }
-        restart_system_call(context);
+        while HOLD.load(Ordering::Acquire) == number {
+            process::futex_wait(&HOLD, number, None);
+        }
     }
+    restart::resume_call(context, tid, stopped_ns);
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// `SA_RESTART` does not restart `poll`, `select`, `epoll_wait`, sleeps and a few others: they would fail with `EINTR` only because we
-/// looked. If the interrupted thread stands right behind such a call with `EINTR`, put it back before it.
-///
-/// Nobody else's `EINTR` is taken away: a second signal pending at the same time has a lower number than ours, gets its frame first, and
-/// ours then stands at the entry of its handler, not behind a system call.
-#[cfg(target_arch = "x86_64")]
-fn restart_system_call(context: *mut libc::c_void) {
-    // SAFETY: the kernel passes the frame's ucontext_t; the handler may change it.
-    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    const RAX: usize = libc::REG_RAX as usize;
-    const RIP: usize = libc::REG_RIP as usize;
-    const RDI: usize = libc::REG_RDI as usize;
-    const RSI: usize = libc::REG_RSI as usize;
-    const RDX: usize = libc::REG_RDX as usize;
-    const R10: usize = libc::REG_R10 as usize;
-    if registers[RAX] != -i64::from(libc::EINTR) {
-        return;
+/// A slot's index, if the stop `number` is still on and there is room.
+fn claim(number: u32) -> Option<usize> {
+    let mut claimed = CLAIMED.load(Ordering::Acquire);
+    loop {
+        let at = claimed as u32;
+        if (claimed >> 32) as u32 != number || at as usize >= THREADS_MAX || HOLD.load(Ordering::Acquire) != number {
+            return None;
+        }
+        match CLAIMED.compare_exchange_weak(claimed, claimed + 1, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Some(at as usize),
+            Err(now) => claimed = now,
+        }
     }
-    let rip = registers[RIP] as usize;
-    // SAFETY: the thread has just executed the instruction before rip; the 7 bytes before it lie in the same function, because every
-    // stub loads the call's number first. A stub at the very start of a mapping does not exist: ELF text follows its headers.
-    let code = unsafe { core::slice::from_raw_parts((rip - 7) as *const u8, 7) };
-    let [0xb8, n0, n1, n2, n3, 0x0f, 0x05] = *code else { return };
-    let number = i64::from(i32::from_le_bytes([n0, n1, n2, n3]));
-    match number {
-        libc::SYS_nanosleep if registers[RSI] != 0 => registers[RDI] = registers[RSI],
-        libc::SYS_clock_nanosleep if registers[RSI] & 1 == 0 && registers[R10] != 0 => registers[RDX] = registers[R10],
-        libc::SYS_nanosleep
-        | libc::SYS_clock_nanosleep
-        | libc::SYS_poll
-        | libc::SYS_ppoll
-        | libc::SYS_select
-        | libc::SYS_pselect6
-        | libc::SYS_epoll_wait
-        | libc::SYS_epoll_pwait
-        | libc::SYS_epoll_pwait2
-        | libc::SYS_futex
-        | libc::SYS_rt_sigtimedwait
-        | libc::SYS_pause
-        | libc::SYS_semtimedop
-        | libc::SYS_semop
-        | libc::SYS_msgrcv
-        | libc::SYS_msgsnd => {}
-        _ => return,
-    }
-    registers[RAX] = number;
-    registers[RIP] = rip as i64 - 2;
 }
-
-/// On other machines only what `SA_RESTART` restarts is restarted.
-#[cfg(not(target_arch = "x86_64"))]
-fn restart_system_call(_context: *mut libc::c_void) {}
 
 /// Stops every other thread of the process. `None` if the handler could not be installed.
 ///
 /// The caller holds the heap's locks, so that no thread stands still inside one, and the audit's own lock, so that there is one stopper.
 pub fn stop_world() -> Option<StoppedWorld> {
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = on_stop as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-    let mut old: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: both structures are valid; sigfillset fills the mask in place. While a thread stands in our handler it shall not run
-    // the program's handlers.
-    unsafe {
-        libc::sigfillset(&mut action.sa_mask);
-        if libc::sigaction(STOP_SIGNAL, &action, &mut old) != 0 {
-            return None;
-        }
-    }
-    CLAIMED.store(0, Ordering::Relaxed);
+    let before = stop_signal::install(on_stop)?;
+    let number = NUMBER.fetch_add(1, Ordering::AcqRel).wrapping_add(1).max(1);
     ARRIVED.store(0, Ordering::Relaxed);
-    LEFT.store(0, Ordering::Relaxed);
-    HOLD.store(1, Ordering::Release);
-    let mut world = StoppedWorld { old, restore: true, not_stopped: 0, listed: true };
-    let own = process::thread_id();
+    WANTED.store(u32::MAX, Ordering::Relaxed);
+    CLAIMED.store(u64::from(number) << 32, Ordering::Relaxed);
+    HOLD.store(number, Ordering::Release);
+    let mut world = StoppedWorld { before, restore: true, not_stopped: 0, listed: true };
     let mut asked = Asked::new();
     loop {
-        let mut new = 0;
-        let mut blocked = 0;
-        world.listed = files::for_each_entry(c"/proc/self/task", &mut |name| {
-            let Some(tid) = files::parse_decimal(name).map(|n| n as i32) else { return };
-            if tid == own || asked.contains(tid) {
-                return;
-            }
-            new += 1;
-            if !asked.add(tid) || signal_is_blocked(tid) {
-                blocked += 1;
-                return;
-            }
-            // SAFETY: no memory is passed. A thread that has gone meanwhile gives ESRCH.
-            if unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, STOP_SIGNAL) } == 0 {
-                asked.sent += 1;
-            }
-        });
-        world.not_stopped += blocked;
-        if new == 0 || !world.listed {
+        let seen = asked.count;
+        world.listed = for_each_other_thread(&mut |tid| asked.ask(tid, number));
+        if asked.count == seen || !world.listed {
             break;
         }
-        wait_for_arrivals(asked.sent, &asked);
+        wait_for_answers(&asked);
     }
-    let missing = asked.sent.saturating_sub(ARRIVED.load(Ordering::Acquire));
-    if missing > 0 {
-        let alive = asked.still_alive().saturating_sub(ARRIVED.load(Ordering::Acquire));
-        world.not_stopped += alive;
-        // A late thread may still take the signal: the handler must stay, or the signal would end the program.
-        world.restore = alive == 0;
+    close(number);
+    if asked.refused > 0 || (ARRIVED.load(Ordering::Acquire) as usize) < asked.count {
+        note_unstopped(&mut world, &asked);
     }
     Some(world)
 }
 
-fn wait_for_arrivals(sent: u32, asked: &Asked) {
-    let start = clock::monotonic_ns();
-    let mut turns = 0u32;
-    loop {
-        if ARRIVED.load(Ordering::Acquire) >= sent {
-            return;
-        }
-        turns += 1;
-        if turns < 50 {
-            // SAFETY: takes no arguments.
-            unsafe { libc::sched_yield() };
-            continue;
-        }
+/// Ends the arrivals, so that what is known now stays true: who has a slot is waited for, and nobody gets another.
+fn close(number: u32) {
+    let claimed = CLAIMED.swap(u64::from(number.wrapping_add(1)) << 32 | THREADS_MAX as u64, Ordering::AcqRel) as u32;
+    while ARRIVED.load(Ordering::Acquire) < claimed {
         clock::sleep_ns(50_000);
-        if clock::monotonic_ns() - start > DEADLINE_NS || (turns.is_multiple_of(64) && asked.still_alive() <= ARRIVED.load(Ordering::Acquire)) {
+    }
+}
+
+/// Waits until everybody who was asked has arrived, or cannot.
+fn wait_for_answers(asked: &Asked) {
+    let mut able = asked.count as u32;
+    let mut last = (ARRIVED.load(Ordering::Acquire), clock::monotonic_ns());
+    loop {
+        WANTED.store(able, Ordering::Release);
+        let arrived = ARRIVED.load(Ordering::Acquire);
+        let now = clock::monotonic_ns();
+        if arrived >= able || now - last.1 > DEADLINE_NS {
             return;
         }
+        if arrived != last.0 {
+            last = (arrived, now);
+        } else if now - last.1 > QUIET_NS {
+            let mut waiting = 0;
+            for_each_other_thread(&mut |tid| {
+                if asked.has(tid) && !has_arrived(tid) && can_answer(tid) {
+                    waiting += 1;
+                }
+            });
+            // Somebody may have arrived during the look: then he was counted, or is among the arrived, or both, which only makes us look again.
+            able = arrived + waiting;
+            if waiting == 0 {
+                return;
+            }
+        }
+        process::futex_wait(&ARRIVED, arrived, Some(QUIET_NS));
     }
+}
+
+/// Counts the threads that exist and did not stop, and keeps what the kernel holds for them.
+fn note_unstopped(world: &mut StoppedWorld, asked: &Asked) {
+    let mut outstanding = 0;
+    for_each_other_thread(&mut |tid| {
+        if has_arrived(tid) || status_of(tid).is_some_and(|s| s.is_gone()) {
+            return;
+        }
+        if let Some(words) = HELD.get(world.not_stopped as usize) {
+            hold_arguments(tid, words);
+        }
+        world.not_stopped += 1;
+        outstanding += usize::from(asked.has(tid));
+    });
+    // A late one still takes the signal: our handler must stay, or glibc's would not give it its system call back.
+    world.restore = outstanding == 0;
 }
 
 impl Drop for StoppedWorld {
@@ -243,118 +239,139 @@ impl Drop for StoppedWorld {
         HOLD.store(0, Ordering::Release);
         process::futex_wake_all(&HOLD);
         if self.restore {
-            // A thread that has arrived runs nothing but our handler until it leaves, so the old action may come back at once: the
-            // handler's code stays mapped. Restoring waits for nobody.
-            // SAFETY: `old` is what sigaction gave us.
-            unsafe { libc::sigaction(STOP_SIGNAL, &self.old, core::ptr::null_mut()) };
-        }
-        // The slots are reused by the next audit: wait until everyone has left the wait, or a late leaver would wait again.
-        let mut turns = 0;
-        while LEFT.load(Ordering::Acquire) < ARRIVED.load(Ordering::Acquire) && turns < 20_000 {
-            turns += 1;
-            if turns < 100 {
-                // SAFETY: takes no arguments.
-                unsafe { libc::sched_yield() };
-            } else {
-                clock::sleep_ns(100_000);
-            }
+            // Those who stand in the handler run nothing else until they leave it, and its code stays mapped: nobody is waited for.
+            stop_signal::restore(&self.before);
         }
     }
 }
 
-/// Thread ids that were asked to stop.
+/// The threads that were sent a signal: a hash set by thread id. A static, because the stopper's stack may be small; there is one stopper.
+static ASKED: [AtomicI32; ASKED_MAX] = [const { AtomicI32::new(0) }; ASKED_MAX];
+const ASKED_MAX: usize = 2 * THREADS_MAX;
+
 struct Asked {
-    tids: [i32; THREADS_MAX],
     count: usize,
-    sent: u32,
+    /// Threads for which there was no room, or to which the signal could not be sent.
+    refused: u32,
+    pid: i32,
 }
 
 impl Asked {
     fn new() -> Asked {
-        Asked { tids: [0; THREADS_MAX], count: 0, sent: 0 }
+        ASKED.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
+        // SAFETY: takes no arguments.
+        Asked { count: 0, refused: 0, pid: unsafe { libc::getpid() } }
     }
 
-    fn contains(&self, tid: i32) -> bool {
-        self.tids.iter().take(self.count).any(|&t| t == tid)
-    }
-
-    /// `false` if there is no room.
-    fn add(&mut self, tid: i32) -> bool {
-        match self.tids.get_mut(self.count) {
-            Some(slot) => {
-                *slot = tid;
-                self.count += 1;
-                true
+    /// Its slot, or the free slot where it belongs.
+    fn slot(tid: i32) -> &'static AtomicI32 {
+        let mut at = tid as usize % ASKED_MAX;
+        loop {
+            let slot = &ASKED[at];
+            let there = slot.load(Ordering::Relaxed);
+            if there == tid || there == 0 {
+                return slot;
             }
-            None => false,
+            at = (at + 1) % ASKED_MAX;
         }
     }
 
-    /// How many of those asked exist still (whether or not they have arrived).
-    fn still_alive(&self) -> u32 {
-        let mut n = 0;
-        files::for_each_entry(c"/proc/self/task", &mut |name| {
-            if let Some(tid) = files::parse_decimal(name)
-                && self.contains(tid as i32)
-                && !signal_is_blocked(tid as i32)
-            {
-                n += 1;
-            }
-        });
-        n
+    fn has(&self, tid: i32) -> bool {
+        Self::slot(tid).load(Ordering::Relaxed) == tid
+    }
+
+    fn ask(&mut self, tid: i32, number: u32) {
+        let slot = Self::slot(tid);
+        if slot.load(Ordering::Relaxed) == tid {
+            return;
+        }
+        if self.count == THREADS_MAX || !stop_signal::send(self.pid, tid, number) {
+            // Gone meanwhile, or the queue of signals is full.
+            self.refused += 1;
+            return;
+        }
+        slot.store(tid, Ordering::Relaxed);
+        self.count += 1;
     }
 }
 
-/// Whether a thread blocks the stop signal, from the `SigBlk` line of its status. Not for threads that stand in our handler, which
-/// blocks everything. A thread already counted as arrived answers `false`.
-fn signal_is_blocked(tid: i32) -> bool {
-    let n = ARRIVED.load(Ordering::Acquire).min(THREADS_MAX as u32) as usize;
-    if SLOTS.iter().take(n).any(|s| s.tid.load(Ordering::Acquire) == tid as u32) {
-        return false;
-    }
-    let mut path = [0u8; 48];
-    let prefix = b"/proc/self/task/";
-    let mut at = 0;
-    let mut put = |b: u8| {
-        if let Some(slot) = path.get_mut(at) {
-            *slot = b;
-            at += 1;
+/// Calls `thread` with each thread's id but the calling one's; `false` if they cannot be listed.
+fn for_each_other_thread(thread: &mut dyn FnMut(i32)) -> bool {
+    let own = process::thread_id();
+    files::for_each_entry(c"/proc/self/task", &mut |name| {
+        if let Some(tid) = files::parse_decimal(name).map(|n| n as i32).filter(|&tid| tid != own) {
+            thread(tid);
         }
-    };
-    prefix.iter().for_each(|&b| put(b));
-    let mut digits = [0u8; 12];
-    let mut n = tid as u32;
-    let mut length = 0;
-    while let Some(d) = digits.get_mut(length) {
-        *d = b'0' + (n % 10) as u8;
-        length += 1;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
+    })
+}
+
+fn has_arrived(tid: i32) -> bool {
+    let n = ARRIVED.load(Ordering::Acquire) as usize;
+    SLOTS.iter().take(n).any(|s| s.tid.load(Ordering::Acquire) == tid)
+}
+
+/// What `/proc/self/task/TID/status` says of a thread.
+#[derive(Clone, Copy, Debug)]
+struct Status {
+    /// `R` running, `S` sleeping, `D` sleeping uninterruptibly, `T` and `t` held, `Z` and `X` ended.
+    state: u8,
+    blocked: u64,
+}
+
+impl Status {
+    fn is_gone(self) -> bool {
+        matches!(self.state, b'Z' | b'X')
     }
-    digits.iter().take(length).rev().for_each(|&b| put(b));
-    b"/status".iter().for_each(|&b| put(b));
-    let Ok(path) = core::ffi::CStr::from_bytes_until_nul(&path) else { return false };
-    let mut blocked = false;
-    if let Some(file) = files::File::open(path) {
-        file.for_each_line(&mut |line| {
-            if let Some(mask) = line.strip_prefix(b"SigBlk:\t") {
-                blocked = files::take_hex(mask).0 >> (STOP_SIGNAL - 1) & 1 == 1;
+
+    fn can_answer(self) -> bool {
+        matches!(self.state, b'R' | b'S') && self.blocked >> (stop_signal::STOP_SIGNAL - 1) & 1 == 0
+    }
+}
+
+fn can_answer(tid: i32) -> bool {
+    status_of(tid).is_some_and(Status::can_answer)
+}
+
+/// `None` if there is no such thread any more.
+fn status_of(tid: i32) -> Option<Status> {
+    let file = files::open_of_thread(tid, b"status")?;
+    let mut status = Status { state: 0, blocked: 0 };
+    file.for_each_line_up_to::<512>(&mut |line| {
+        if let Some([state, ..]) = line.strip_prefix(b"State:\t") {
+            status.state = *state;
+        } else if let Some(mask) = line.strip_prefix(b"SigBlk:\t") {
+            status.blocked = files::take_hex(mask).0 as u64;
+        }
+    });
+    (status.state != 0).then_some(status)
+}
+
+/// `/proc/self/task/TID/syscall`: `number 0x.. 0x.. 0x.. 0x.. 0x.. 0x.. sp pc`, or `running`, or `-1 sp pc` in no system call (proc(5)).
+fn hold_arguments(tid: i32, words: &[AtomicUsize; ARGUMENTS]) {
+    words.iter().for_each(|w| w.store(0, Ordering::Relaxed));
+    let Some(file) = files::open_of_thread(tid, b"syscall") else { return };
+    file.for_each_line_up_to::<512>(&mut |line| {
+        let mut fields = line.split(|&b| b == b' ');
+        if fields.next().and_then(files::parse_decimal).is_some() {
+            for (word, field) in words.iter().zip(fields.filter_map(|f| f.strip_prefix(b"0x"))) {
+                word.store(files::take_hex(field).0, Ordering::Relaxed);
             }
-        });
-    }
-    blocked
+        }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, Mutex};
+
+    /// There is one stopper at a time.
+    static STOPPER: Mutex<()> = Mutex::new(());
 
     #[test]
-    fn threads_stand_still_and_go_on_and_a_sleep_is_not_cut_short() {
+    fn threads_stand_still_and_go_on_and_a_poll_is_not_cut_short() {
+        let _one = STOPPER.lock().unwrap();
         let end = Arc::new(AtomicBool::new(false));
         let counter = Arc::new(AtomicUsize::new(0));
         let worker = {
@@ -371,19 +388,38 @@ mod tests {
             let r = unsafe { libc::poll(fds.as_mut_ptr(), 1, 300) };
             (r, std::io::Error::last_os_error().raw_os_error())
         });
-        std::thread::sleep(std::time::Duration::from_millis(30));
-        let world = stop_world().unwrap();
-        assert_eq!(world.not_stopped, 0);
-        assert!(world.threads().count() >= 2);
-        let before = counter.load(Ordering::Relaxed);
-        clock::sleep_ns(20_000_000);
-        assert_eq!(counter.load(Ordering::Relaxed), before);
-        drop(world);
-        clock::sleep_ns(20_000_000);
-        assert!(counter.load(Ordering::Relaxed) > before);
+        while counter.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        for _ in 0..5 {
+            let world = stop_world().unwrap();
+            assert!(world.listed);
+            let before = counter.load(Ordering::Relaxed);
+            clock::sleep_ns(20_000_000);
+            assert_eq!(counter.load(Ordering::Relaxed), before);
+            drop(world);
+            while counter.load(Ordering::Relaxed) == before {
+                std::thread::yield_now();
+            }
+        }
         end.store(true, Ordering::Relaxed);
         worker.join().unwrap();
         let (r, error) = sleeper.join().unwrap();
         assert_eq!(r, 0, "poll was interrupted: {error:?}");
+    }
+
+    #[test]
+    fn the_signals_old_action_comes_back() {
+        let _one = STOPPER.lock().unwrap();
+        // The first thread makes glibc install its handler.
+        std::thread::spawn(|| ()).join().unwrap();
+        let before = stop_signal::action_of(stop_signal::STOP_SIGNAL).unwrap();
+        let world = stop_world().unwrap();
+        let during = stop_signal::action_of(stop_signal::STOP_SIGNAL).unwrap();
+        assert_ne!(format!("{before:?}"), format!("{during:?}"));
+        let all_stopped = world.not_stopped == 0;
+        drop(world);
+        let after = stop_signal::action_of(stop_signal::STOP_SIGNAL).unwrap();
+        assert_eq!(all_stopped, format!("{after:?}") == format!("{before:?}"));
     }
 }
