@@ -13,7 +13,7 @@ use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT, SETTLED, WANTED};
 use crate::mark::scan::Frontier;
-use crate::mark::{BlockId, Opaque, Shapes};
+use crate::mark::{BlockId, Opaque, Parts, Shapes};
 use crate::meta::Array;
 use crate::python::types::{OB_TYPE, read};
 
@@ -119,21 +119,8 @@ impl Census {
 
     /// Calls `target` for each live block that the strong words of a block lead to.
     fn for_each_target(&mut self, id: BlockId, base: usize, bytes: usize, target: &mut dyn FnMut(&mut Census, BlockId, u32, u32)) {
-        let mut parts = [(0, 0); 8];
-        let mut count = 0;
-        let mut note = |start: usize, end: usize| {
-            if let Some(slot) = parts.get_mut(count) {
-                *slot = (start, end);
-                count += 1;
-            }
-        };
-        match &self.model {
-            Some(model) => model.strong_parts(&self.blocks, id, base, bytes, &mut note),
-            None => Opaque.strong_parts(&self.blocks, id, base, bytes, &mut note),
-        }
-        for &(start, end) in parts.iter().take(count) {
-            let mut at = start;
-            while at < end.min(base + bytes) {
+        self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
+            for at in (start..end).step_by(8) {
                 // SAFETY: inside a live block.
                 let word = unsafe { read(at) };
                 if let Some(hit) = self.blocks.resolve(word) {
@@ -142,8 +129,15 @@ impl Census {
                         target(self, hit.id, hit.span, hit.index);
                     }
                 }
-                at += 8;
             }
+        });
+    }
+
+    /// Which words of a block count.
+    pub fn parts(&self, id: BlockId, base: usize, bytes: usize) -> Parts {
+        match &self.model {
+            Some(model) => Parts::of(model, &self.blocks, id, base, bytes),
+            None => Parts::of(&Opaque, &self.blocks, id, base, bytes),
         }
     }
 

@@ -44,6 +44,54 @@ pub const fn string_pointers(minor: u8, state: u32) -> (usize, usize) {
     (40, to)
 }
 
+/// `PyListObject` (cpython/listobject.h): `ob_item` after the header, then `allocated`.
+pub const LIST_ITEMS: usize = 24;
+
+/// `PyDictObject.ma_keys` (cpython/dictobject.h), behind the header, `ma_used` and `ma_version_tag`, in 3.8 to 3.13.
+pub const DICT_KEYS: usize = 32;
+
+/// The bytes before `dk_indices` of `PyDictKeysObject` (Objects/dict-common.h, from 3.11 pycore_dict.h). Until 3.10 five words: `dk_refcnt`,
+/// `dk_size`, `dk_lookup`, `dk_usable`, `dk_nentries`. Then four: `dk_refcnt`; `dk_log2_size` 1, `dk_log2_index_bytes` 1, `dk_kind` 1,
+/// `dk_version` 4; `dk_usable`; `dk_nentries`.
+pub const fn dict_keys_header(minor: u8) -> usize {
+    if minor <= 10 { 40 } else { 32 }
+}
+
+/// `PySetObject` (cpython/setobject.h; until 3.8 setobject.h): header, `fill` 16, `used` 24, `mask` 32, `table` 40, `hash` 48, `finger` 56,
+/// `smalltable` of eight `setentry`s (key, hash) 64, `weakreflist`.
+pub const SET_MASK: usize = 32;
+/// See [`SET_MASK`].
+pub const SET_TABLE: usize = 40;
+/// See [`SET_MASK`].
+pub const SET_SMALL_TABLE: (usize, usize) = (64, 192);
+
+/// Where a frame object of 3.8 to 3.10 keeps what (frameobject.h, from 3.9 cpython/frameobject.h).
+pub struct FrameLayout {
+    /// `f_valuestack`: where the stack of the evaluation begins, behind the locals.
+    pub value_stack: usize,
+    /// `f_gen`: the generator whose frame it is, borrowed.
+    pub generator: usize,
+    /// The first free place of the stack, if the frame is not running.
+    pub top: FrameTop,
+}
+
+/// See [`FrameLayout`].
+pub enum FrameTop {
+    /// `f_stacktop`: its address; 0 while the frame runs, and when it is done.
+    Address(usize),
+    /// `f_stackdepth`, 32 bits: its number; negative while the frame runs.
+    Depth(usize),
+}
+
+/// Of frame objects; from 3.11 on frames live on the data stack, and the objects have a view of them.
+pub const fn frame(minor: u8) -> Option<FrameLayout> {
+    match minor {
+        8 | 9 => Some(FrameLayout { value_stack: 64, generator: 96, top: FrameTop::Address(72) }),
+        10 => Some(FrameLayout { value_stack: 64, generator: 88, top: FrameTop::Depth(80) }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

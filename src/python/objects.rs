@@ -1,18 +1,17 @@
-//! Which blocks hold objects, and which of their words own something.
+//! Which blocks hold objects.
 
 use core::ffi::c_char;
 
 use super::count::{self, Count};
 use super::layout;
 use super::runtime::Runtime;
-use super::types::{self, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
+use super::tables::{Table, Tables};
+use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
 use crate::mark::blocks::{DEAD, OBJECT, OBJECT_OFFSETS, OBJECT_SHIFT};
-use crate::mark::{BlockId, Blocks, Hit, Shapes, Statics};
+use crate::mark::{BlockId, Blocks, Statics};
 use crate::meta::Array;
+use crate::roots::loader;
 use crate::weakref_hooks;
-
-/// `PyListObject` (cpython/listobject.h): `ob_item` after the header, then `allocated`.
-const LIST_ITEMS: usize = 24;
 
 /// The object model of one snapshot.
 pub struct Model {
@@ -20,10 +19,8 @@ pub struct Model {
     pub runtime: &'static Runtime,
     /// Its types.
     pub types: Types,
-    /// Item arrays of lists: block id plus 1 -> bytes in use; what lies behind is stale.
-    used: Array<(u32, u32)>,
-    used_count: usize,
-    used_mask: usize,
+    /// The raw blocks whose words do not all count.
+    pub tables: Tables,
     /// Live objects found in blocks.
     pub objects: u32,
 }
@@ -33,20 +30,15 @@ impl Model {
     ///
     /// `everywhere`: the interpreter's objects do not have slabs of their own (its allocator was not ours to route), so all blocks are looked at.
     pub fn take(runtime: &'static Runtime, blocks: &mut Blocks, statics: &Statics, everywhere: bool) -> Option<Model> {
-        let slots = (blocks.total() as usize / 2).next_power_of_two().max(1024);
-        let mut model = Model {
-            runtime,
-            types: Types::new(runtime)?,
-            used: Array::new(slots)?,
-            used_count: 0,
-            used_mask: slots - 1,
-            objects: 0,
-        };
+        let mut model = Model { runtime, types: Types::new(runtime)?, tables: Tables::new(blocks.total())?, objects: 0 };
         blocks.for_each_live(&mut |blocks, id, base, bytes, in_object_span| {
             if (in_object_span || everywhere)
                 && let Some(code) = model.identify(blocks, statics, base, bytes)
             {
                 model.note(blocks, id, base, code);
+            // SAFETY: a live block.
+            } else if let Some(used) = unsafe { loader::table_bytes(base, bytes) } {
+                model.tables.note(blocks, base, Table::Items(used));
             }
         });
         // Types that a library made by hand in raw memory are objects too.
@@ -102,41 +94,20 @@ impl Model {
             return;
         }
         self.objects += 1;
-        if self.info(object).is_some_and(|t| t.species == Species::List) {
-            // SAFETY: a list object.
-            let (items, size) = unsafe { (read(object + LIST_ITEMS), read(object + OB_SIZE)) };
-            if let Some(hit) = blocks.resolve(items)
-                && blocks.extent_in(hit.span, hit.index).0 == items
-            {
-                self.set_used(hit.id, size.saturating_mul(8).min(u32::MAX as usize) as u32);
+        let container = self.info(object).map_or(Container::None, |t| t.container);
+        // SAFETY: a live list, dict, set or type.
+        let field = |at: usize| unsafe { read(object + at) };
+        let (address, table) = match container {
+            Container::None => return,
+            // A heap type's doc is a copy of its own: text to the end, and behind it.
+            Container::Type => (field(types::TP_DOC), Table::Items(0)),
+            Container::List => (field(layout::LIST_ITEMS), Table::Items(field(OB_SIZE).saturating_mul(8))),
+            Container::Dict => (field(layout::DICT_KEYS), Table::DictKeys),
+            Container::Set => {
+                (field(layout::SET_TABLE), Table::SetEntries(field(layout::SET_MASK).saturating_add(1).saturating_mul(16)))
             }
-        }
-    }
-
-    fn set_used(&mut self, id: BlockId, bytes: u32) {
-        // Half full is enough; a list beyond that is scanned to its end, stale words and all.
-        if self.used_count * 2 >= self.used_mask {
-            return;
-        }
-        let mut at = id.0 as usize & self.used_mask;
-        while self.used[at].0 != 0 && self.used[at].0 != id.0 + 1 {
-            at = (at + 1) & self.used_mask;
-        }
-        if self.used[at].0 == 0 {
-            self.used_count += 1;
-        }
-        self.used[at] = (id.0 + 1, bytes);
-    }
-
-    fn used(&self, id: BlockId) -> Option<usize> {
-        let mut at = id.0 as usize & self.used_mask;
-        loop {
-            match self.used[at] {
-                (0, _) => return None,
-                (key, bytes) if key == id.0 + 1 => return Some(bytes as usize),
-                _ => at = (at + 1) & self.used_mask,
-            }
-        }
+        };
+        self.tables.note(blocks, address, table);
     }
 
     /// The reference count of an object.
@@ -213,18 +184,6 @@ impl Model {
             _ => false,
         }
     }
-
-    fn body_end(&self, info: &TypeInfo, object: usize, block_end: usize) -> usize {
-        match info.species {
-            Species::Leaf => object + 16,
-            Species::Code | Species::List | Species::Dict => object + info.basic_bytes as usize,
-            // SAFETY: a tuple object.
-            Species::Tuple => object + 24 + 8 * unsafe { read(object + OB_SIZE) },
-            // The rest of the block is left from whatever lived there before.
-            _ if info.fixed => object + (info.basic_bytes as usize).next_multiple_of(8),
-            _ => block_end,
-        }
-    }
 }
 
 /// Whether the words around an object's header are an object's. A type's address in the right place is not enough: the table of a dict keyed
@@ -253,53 +212,4 @@ unsafe fn is_plausible(blocks: &Blocks, statics: &Statics, object: usize, gc: bo
         && (blocks.resolve(next).is_some() || statics.contains(next))
         // SAFETY: a node in a live block or a writable segment.
         && unsafe { read(next + 8) } & !3 == head
-}
-
-impl Shapes for Model {
-    fn strong_parts(&self, blocks: &Blocks, id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(usize, usize)) {
-        let block_end = base + bytes;
-        let Some(object) = blocks.object(id, base) else {
-            let end = self.used(id).map_or(block_end, |used| base + used.min(bytes));
-            return part(base, end);
-        };
-        let Some(info) = self.info(object) else { return part(base, block_end) };
-        if info.prefix_bytes == 32 {
-            // Pre-header: 3.11 values and dict; from 3.12 on the list of weak references, then dict (or values, tagged).
-            let from = if self.runtime.minor == 11 { base } else { base + 8 };
-            part(from, base + 16);
-        }
-        if info.heap {
-            part(object + OB_TYPE, object + OB_TYPE + 8);
-        }
-        let body = object + 16;
-        let end = self.body_end(info, object, block_end).min(block_end);
-        if info.species == Species::Str {
-            // SAFETY: a str object.
-            let (from, to) = unsafe { layout::string_pointers(self.runtime.minor, read(object + layout::STRING_STATE) as u32) };
-            part(object + from, object + to);
-        } else if info.species == Species::WeakReference {
-            let [(a, b), (c, d)] = weakref_hooks::REFERENCE_WEAK_WORDS;
-            part(body, object + a);
-            part(object + b, object + c);
-            part(object + d, end);
-        } else if info.weaklist_offset > 0 {
-            let slot = object + info.weaklist_offset as usize;
-            part(body, slot.min(end));
-            part((slot + 8).min(end), end);
-        } else {
-            part(body, end);
-        }
-    }
-
-    fn kept_by_dead(&self, blocks: &Blocks, id: BlockId, base: usize) -> Option<usize> {
-        // An instance of a heap type gives its type back only when its memory goes (FutureIter_dealloc in _asynciomodule.c, for one).
-        let object = blocks.object(id, base)?;
-        self.info(object).is_some_and(|t| t.heap).then_some(object + OB_TYPE)
-    }
-
-    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool {
-        let base = blocks.extent_in(hit.span, hit.index).0;
-        let Some(object) = blocks.object(hit.id, base) else { return false };
-        object > base && weakref_hooks::is_gc_link(hit.word, object)
-    }
 }

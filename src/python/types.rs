@@ -17,6 +17,8 @@ pub const TP_NAME: usize = 24;
 const TP_BASICSIZE: usize = 32;
 const TP_ITEMSIZE: usize = 40;
 const TP_FLAGS: usize = 168;
+/// `tp_doc`.
+pub const TP_DOC: usize = 176;
 const TP_TRAVERSE: usize = 184;
 const TP_WEAKLISTOFFSET: usize = 208;
 /// `tp_base`.
@@ -31,7 +33,25 @@ const MANAGED_DICT: u64 = 1 << 4;
 const HEAPTYPE: u64 = 1 << 9;
 const READY: u64 = 1 << 12;
 const HAVE_GC: u64 = 1 << 14;
+const LIST_SUBCLASS: u64 = 1 << 25;
+const DICT_SUBCLASS: u64 = 1 << 29;
 const TYPE_SUBCLASS: u64 = 1 << 31;
+
+/// What an instance keeps in a raw block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Container {
+    /// None that is known.
+    None,
+    /// `list` or a subclass.
+    List,
+    /// `dict` or a subclass.
+    Dict,
+    /// `set` or `frozenset`, or a subclass.
+    Set,
+    /// `type` or a subclass: its doc.
+    Type,
+}
 
 /// What a type's instances are to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +71,10 @@ pub enum Species {
     Tuple,
     /// Exactly `dict`.
     Dict,
+    /// `set` or `frozenset`, or a subclass.
+    Set,
+    /// Exactly `frame`.
+    Frame,
     /// Exactly `code`.
     Code,
     /// A weak reference or proxy, or a subclass.
@@ -88,6 +112,8 @@ pub struct TypeInfo {
     pub gc: bool,
     /// What instances are.
     pub species: Species,
+    /// What instances keep in a raw block.
+    pub container: Container,
     /// Its `tp_traverse` crashed: not called again.
     pub crashed: bool,
 }
@@ -224,6 +250,8 @@ impl Types {
             11 => flags & MANAGED_DICT != 0,
             _ => flags & (MANAGED_DICT | MANAGED_WEAKREF) != 0,
         };
+        // SAFETY: as above.
+        let species = unsafe { self.species(address, flags) };
         TypeInfo {
             address,
             traverse,
@@ -234,8 +262,14 @@ impl Types {
             fixed: item == 0 && (minor < 13 || flags & INLINE_VALUES == 0),
             heap: flags & HEAPTYPE != 0,
             gc,
-            // SAFETY: as above.
-            species: unsafe { self.species(address, flags) },
+            species,
+            container: match flags {
+                _ if species == Species::Set => Container::Set,
+                _ if species == Species::Type => Container::Type,
+                f if f & LIST_SUBCLASS != 0 => Container::List,
+                f if f & DICT_SUBCLASS != 0 => Container::Dict,
+                _ => Container::None,
+            },
             crashed: false,
         }
     }
@@ -255,6 +289,7 @@ impl Types {
             (s.list_type, Species::List),
             (s.tuple_type, Species::Tuple),
             (s.dict_type, Species::Dict),
+            (s.frame_type, Species::Frame),
             (s.code_type, Species::Code),
             (s.function_type, Species::Function),
             (s.builtin_type, Species::Builtin),
@@ -268,6 +303,9 @@ impl Types {
         for _ in 0..64 {
             if [s.weakref_type, s.weakref_proxy, s.weakref_callable_proxy].into_iter().flatten().any(|v| v.get() == base) {
                 return Species::WeakReference;
+            }
+            if [s.set_type, s.frozenset_type].into_iter().flatten().any(|v| v.get() == base) {
+                return Species::Set;
             }
             if s.module_type.is_some_and(|v| v.get() == base) {
                 return Species::Module;
