@@ -130,7 +130,13 @@ impl Model {
     /// Whether a GC object hangs in the collector's list: `_gc_next` is not 0 (pycore_gc.h, `_PyObject_GC_IS_TRACKED`, 3.8-3.13).
     pub fn is_tracked(&self, object: usize) -> bool {
         // SAFETY: the caller has a GC object's address; its head stands before it.
-        self.info(object).is_some_and(|t| t.gc) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+        self.is_collectors(object) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+    }
+
+    /// Whether an object is of the collector, and has a head: its type is, and of types only those made at run time (`type_is_gc` in
+    /// typeobject.c). What stands before a type that a library built by hand is none of its own, and until 3.8 visiting it is a fatal error.
+    pub fn is_collectors(&self, object: usize) -> bool {
+        self.info(object).is_some_and(|t| t.gc && (t.species != Species::Type || types::is_heap_type(object)))
     }
 
     /// Whether an object is a string in the interned table whose two references are not counted: of `PyASCIIObject.state` the low two bits `interned`, 1 for a mortal one (unicodeobject.h, 3.8-3.13).
@@ -182,6 +188,25 @@ impl Model {
                 }
             }
             _ => false,
+        }
+    }
+
+    /// The value of an int of one or two digits that is positive; `None` for any other, and from 3.12 on, whose ints are laid out differently.
+    ///
+    /// `PyLongObject` until 3.11 (longintrepr.h): `ob_size` digits of 30 bits, 4 bytes each, behind it; a negative size is a negative int.
+    pub fn small_value(&self, object: usize) -> Option<u64> {
+        if self.runtime.minor > 11 {
+            return None;
+        }
+        // SAFETY: an object whose chain of bases has int has a size and as many digits.
+        unsafe {
+            let size = read(object + OB_SIZE);
+            let digits = read(object + OB_SIZE + 8) as u64;
+            match size {
+                1 => Some(digits & 0xffff_ffff),
+                2 => Some((digits & 0xffff_ffff) | (digits >> 32) << 30),
+                _ => None,
+            }
         }
     }
 }
