@@ -49,12 +49,13 @@ impl Model {
                 model.note(blocks, id, base, code);
             }
         });
-        // Types that a library made by hand in raw memory are objects too.
+        // Types that a library made by hand in raw memory are objects too. (Behind a header there is no telling where raw memory begins.)
         let mut by_hand = Array::<usize>::new(4096)?;
         let mut count = 0;
         model.types.for_each(&mut |_, info| {
             if let Some(hit) = blocks.resolve(info.address)
                 && blocks.state(hit.id) & OBJECT == 0
+                && blocks.header_bytes == 0
                 && blocks.extent_in(hit.span, hit.index).0 == info.address
                 && let Some(slot) = by_hand.get_mut(count)
             {
@@ -73,7 +74,7 @@ impl Model {
     /// Where the object begins (a code for [`OBJECT_OFFSETS`]), if one does: its type must be a type, and agree with the place.
     fn identify(&mut self, blocks: &Blocks, statics: &Statics, base: usize, bytes: usize) -> Option<u8> {
         for code in [1u8, 2, 3] {
-            let object = base + OBJECT_OFFSETS[code as usize];
+            let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
             if object + 16 > base + bytes {
                 return None;
             }
@@ -84,7 +85,7 @@ impl Model {
                 let prefix = usize::from(info.prefix_bytes);
                 // A compact str is shorter than its type's basic size.
                 let least = if info.species == Species::Str { layout::STRING_BYTES_MIN } else { info.basic_bytes as usize };
-                let fits = prefix == object - base && prefix + least <= bytes;
+                let fits = prefix == OBJECT_OFFSETS[code as usize] && object - base + least <= bytes;
                 // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
                 if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {
                     return Some(code);
@@ -95,7 +96,7 @@ impl Model {
     }
 
     fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8) {
-        let object = base + OBJECT_OFFSETS[code as usize];
+        let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
         blocks.set(id, code << OBJECT_SHIFT);
         if self.count(object) == Count::Dead {
             blocks.set(id, DEAD);
@@ -106,9 +107,9 @@ impl Model {
             // SAFETY: a list object.
             let (items, size) = unsafe { (read(object + LIST_ITEMS), read(object + OB_SIZE)) };
             if let Some(hit) = blocks.resolve(items)
-                && blocks.extent_in(hit.span, hit.index).0 == items
+                && blocks.extent_in(hit.span, hit.index).0 + blocks.header_bytes == items
             {
-                self.set_used(hit.id, size.saturating_mul(8).min(u32::MAX as usize) as u32);
+                self.set_used(hit.id, (blocks.header_bytes + size.saturating_mul(8)).min(u32::MAX as usize) as u32);
             }
         }
     }
@@ -265,8 +266,8 @@ impl Shapes for Model {
         let Some(info) = self.info(object) else { return part(base, block_end) };
         if info.prefix_bytes == 32 {
             // Pre-header: 3.11 values and dict; from 3.12 on the list of weak references, then dict (or values, tagged).
-            let from = if self.runtime.minor == 11 { base } else { base + 8 };
-            part(from, base + 16);
+            let from = if self.runtime.minor == 11 { object - 32 } else { object - 24 };
+            part(from, object - 16);
         }
         if info.heap {
             part(object + OB_TYPE, object + OB_TYPE + 8);
