@@ -32,6 +32,8 @@ pub struct Scene<'a> {
     pub runtime: Option<&'static Runtime>,
     /// The interpreter's object allocator was ours from the start.
     pub routed: bool,
+    /// Bytes that the interpreter's debug hooks put before each object.
+    pub header_bytes: usize,
     /// The GIL is held by the auditing thread, or by nobody.
     pub consistent: bool,
     /// The GIL is held by the auditing thread: the interpreter's functions may be called.
@@ -91,7 +93,7 @@ impl Census {
             unsafe { forget_what_nobody_owns(runtime, &mut statics) };
         }
         // SAFETY: in the child nobody else changes the heap.
-        let mut blocks = unsafe { Blocks::take()? };
+        let mut blocks = unsafe { Blocks::take(scene.header_bytes)? };
         let model = match scene.runtime {
             Some(runtime) => Some(Model::take(runtime, &mut blocks, &statics, !scene.routed)?),
             None => None,

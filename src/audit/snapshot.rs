@@ -70,15 +70,23 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 /// Whether the interpreter's object allocator has been ours from the start.
 static ROUTED: AtomicBool = AtomicBool::new(false);
+/// Bytes that the interpreter's debug hooks put before each of its blocks; 0 without them.
+static HEADER_BYTES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether a failing verdict has been found in this process.
 pub fn failed() -> bool {
     FAILED.load(Ordering::Acquire)
 }
 
-/// Notes that the interpreter's objects come from the object domain.
-pub fn set_routed() {
+/// Notes that the interpreter's objects come from the object domain, each behind `header_bytes` of the interpreter's own.
+pub fn set_routed(header_bytes: u32) {
+    HEADER_BYTES.store(header_bytes, Ordering::Release);
     ROUTED.store(true, Ordering::Release);
+}
+
+/// Bytes between a block's start and what the interpreter takes for its start.
+pub fn header_bytes() -> usize {
+    HEADER_BYTES.load(Ordering::Acquire) as usize
 }
 
 /// Whether they do.

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use super::python_allocators;
+use super::{python_allocators, undone_routing};
 use crate::audit::settings::Settings;
 use crate::audit::{Trigger, entry, snapshot};
 use crate::python::runtime::{Object, Runtime};
@@ -93,6 +93,7 @@ unsafe extern "C" fn exit_audit(_module: Object, _arguments: Object) -> Object {
         entry::audit_here(Trigger::Exit);
     }
     let Some(runtime) = Runtime::get() else { return core::ptr::null_mut() };
+    python_allocators::interpreter_ends(runtime);
     let none = runtime.symbols.none.map_or(core::ptr::null_mut(), |n| n.get() as Object);
     if let Some(incref) = runtime.symbols.incref {
         // SAFETY: None, with the GIL.
@@ -158,10 +159,10 @@ extern "C" fn at_process_exit(_status: c_int, _argument: *mut c_void) {
     if let Some(runtime) = Runtime::get()
         && settings.at_exit
         && started == 0
-        && !python_allocators::still_routed(runtime)
+        && !undone_routing::still_routed(runtime)
     {
         stderr_line(format_args!(
-            "gcshim: no audit: PYTHONMALLOC or -X dev gave this Python an allocator of its own; run it without them"
+            "gcshim: no audit: this Python was given an allocator of its own (PYTHONMALLOC, or the embedding program); run it without"
         ));
     }
     if settings.exit_code != 0 && snapshot::failed() {

@@ -14,3 +14,5 @@ mod exit;
 mod malloc_family;
 #[cfg(not(test))]
 mod python_allocators;
+#[cfg(not(test))]
+mod undone_routing;

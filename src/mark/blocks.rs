@@ -37,7 +37,7 @@ pub const SETTLED: u8 = 1 << 6;
 /// An example of a finding: its holders are looked for.
 pub const WANTED: u8 = 1 << 7;
 
-/// Bytes from the block's start to the object, by code. CPython 3.8-3.15: `PyGC_Head` is 16 bytes, the pre-header of 3.11+ another 16.
+/// Bytes from the block's start (behind [`Blocks::header_bytes`]) to the object, by code. CPython 3.8-3.15: `PyGC_Head` is 16 bytes, the pre-header of 3.11+ another 16.
 pub const OBJECT_OFFSETS: [usize; 4] = [usize::MAX, 0, 16, 32];
 
 /// All blocks.
@@ -53,17 +53,19 @@ pub struct Blocks {
     span_count: u32,
     total: u32,
     live: u32,
+    /// Bytes that the program's own layer over the heap puts before what it hands out.
+    pub header_bytes: usize,
 }
 
 /// See [`Blocks`]: a small power of two, so that a slab's blocks are many runs.
 const RUN: u32 = 64;
 
 impl Blocks {
-    /// Numbers all blocks ever handed out and strikes off those on free lists.
+    /// Numbers all blocks ever handed out and strikes off those on free lists. Objects begin `header_bytes` later than in a block of their own.
     ///
     /// # Safety
     /// Only in a snapshot: nobody else may change the heap.
-    pub unsafe fn take() -> Option<Blocks> {
+    pub unsafe fn take(header_bytes: usize) -> Option<Blocks> {
         let span_count = view::span_count();
         let mut first = Array::<u32>::new(span_count as usize + 1)?;
         let mut spans = Array::<SpanView>::new(span_count as usize)?;
@@ -94,6 +96,7 @@ impl Blocks {
             span_count,
             total,
             live: total,
+            header_bytes,
         };
         blocks.state.fill(LIVE);
         // SAFETY: the caller vouches for the snapshot.
@@ -188,7 +191,7 @@ impl Blocks {
     #[inline]
     pub fn object(&self, id: BlockId, base: usize) -> Option<usize> {
         let code = (self.state(id) & OBJECT) >> OBJECT_SHIFT;
-        (code != 0).then(|| base + OBJECT_OFFSETS[code as usize])
+        (code != 0).then(|| base + self.header_bytes + OBJECT_OFFSETS[code as usize])
     }
 
     /// The object's address from the block's id alone.

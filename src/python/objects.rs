@@ -41,12 +41,13 @@ impl Model {
                 model.tables.note(blocks, base, Table::Items(used));
             }
         });
-        // Types that a library made by hand in raw memory are objects too.
+        // Types that a library made by hand in raw memory are objects too. (Behind a header there is no telling where raw memory begins.)
         let mut by_hand = Array::<usize>::new(4096)?;
         let mut count = 0;
         model.types.for_each(&mut |_, info| {
             if let Some(hit) = blocks.resolve(info.address)
                 && blocks.state(hit.id) & OBJECT == 0
+                && blocks.header_bytes == 0
                 && blocks.extent_in(hit.span, hit.index).0 == info.address
                 && let Some(slot) = by_hand.get_mut(count)
             {
@@ -65,7 +66,7 @@ impl Model {
     /// Where the object begins (a code for [`OBJECT_OFFSETS`]), if one does: its type must be a type, and agree with the place.
     fn identify(&mut self, blocks: &Blocks, statics: &Statics, base: usize, bytes: usize) -> Option<u8> {
         for code in [1u8, 2, 3] {
-            let object = base + OBJECT_OFFSETS[code as usize];
+            let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
             if object + 16 > base + bytes {
                 return None;
             }
@@ -76,7 +77,7 @@ impl Model {
                 let prefix = usize::from(info.prefix_bytes);
                 // A compact str is shorter than its type's basic size.
                 let least = if info.species == Species::Str { layout::STRING_BYTES_MIN } else { info.basic_bytes as usize };
-                let fits = prefix == object - base && prefix + least <= bytes;
+                let fits = prefix == OBJECT_OFFSETS[code as usize] && object - base + least <= bytes;
                 // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
                 if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {
                     return Some(code);
@@ -87,7 +88,7 @@ impl Model {
     }
 
     fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8) {
-        let object = base + OBJECT_OFFSETS[code as usize];
+        let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
         blocks.set(id, code << OBJECT_SHIFT);
         if self.count(object) == Count::Dead {
             blocks.set(id, DEAD);

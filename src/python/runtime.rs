@@ -41,6 +41,12 @@ symbols! {
     set_allocator = "PyMem_SetAllocator": unsafe extern "C" fn(c_int, *mut c_void),
     /// `void PyMem_GetAllocator(PyMemAllocatorDomain, PyMemAllocatorEx *)`
     get_allocator = "PyMem_GetAllocator": unsafe extern "C" fn(c_int, *mut c_void),
+    /// `void PyMem_SetupDebugHooks(void)`
+    debug_hooks = "PyMem_SetupDebugHooks": unsafe extern "C" fn(),
+    /// `void PyObject_GetArenaAllocator(PyObjectArenaAllocator *)`
+    get_arena_allocator = "PyObject_GetArenaAllocator": unsafe extern "C" fn(*mut c_void),
+    /// `void PyObject_SetArenaAllocator(PyObjectArenaAllocator *)`
+    set_arena_allocator = "PyObject_SetArenaAllocator": unsafe extern "C" fn(*mut c_void),
     /// `int Py_AddPendingCall(int (*)(void *), void *)`
     add_pending_call = "Py_AddPendingCall": unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void) -> c_int, *mut c_void) -> c_int,
     /// `int PyGILState_Check(void)`

@@ -21,8 +21,8 @@ impl Shapes for Model {
         };
         if info.prefix_bytes == 32 {
             // Pre-header: 3.11 values and dict; from 3.12 on the list of weak references, then dict (or values, tagged).
-            let from = if self.runtime.minor == 11 { base } else { base + 8 };
-            part(Part::all(from, base + 16));
+            let from = if self.runtime.minor == 11 { object - 32 } else { object - 24 };
+            part(Part::all(from, object - 16));
         }
         if info.heap {
             part(Part::all(object + OB_TYPE, object + OB_TYPE + 8));

@@ -240,7 +240,8 @@ impl Types {
         if let Some(hit) = blocks.resolve(address) {
             let (base, bytes) = blocks.extent_in(hit.span, hit.index);
             let offset = address - base;
-            return matches!(offset, 0 | 16 | 32) && offset + TYPE_BYTES_MIN <= bytes;
+            let prefixed = offset.checked_sub(blocks.header_bytes).is_some_and(|o| matches!(o, 0 | 16 | 32));
+            return (offset == 0 || prefixed) && offset + TYPE_BYTES_MIN <= bytes;
         }
         statics.contains(address) && statics.contains(address + TYPE_BYTES_MIN)
     }
