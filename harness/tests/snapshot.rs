@@ -9,3 +9,6 @@ mod unseen;
 
 #[path = "snapshot/threads.rs"]
 mod threads;
+
+#[path = "snapshot/denied.rs"]
+mod denied;
