@@ -48,7 +48,7 @@ const ENDS: u8 = 3;
 macro_rules! hooks {
     ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $before:expr) => {
         extern "C" fn $malloc(_context: *mut c_void, size: usize) -> *mut c_void {
-            $before;
+            $before();
             heap::allocate(size, $domain).cast()
         }
         extern "C" fn $calloc(_context: *mut c_void, count: usize, size: usize) -> *mut c_void {
@@ -62,9 +62,9 @@ macro_rules! hooks {
         }
     };
 }
-hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, ());
-hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, ());
-hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch());
+hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, || ());
+hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, || ());
+hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch);
 
 const RAW: Allocator = Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
 const WATCHING: Allocator = Allocator { malloc: watching_malloc, calloc: watching_calloc, realloc: watching_realloc, ..RAW };
@@ -191,9 +191,4 @@ fn exchange(runtime: &Runtime, from: &Allocator, to: &Allocator) {
     if get(runtime, DOMAIN_OBJ).malloc as usize == from.malloc as usize {
         set(runtime, DOMAIN_OBJ, to);
     }
-}
-
-/// Whether an interpreter has started in this process, and its exit audit could be registered.
-pub fn started_seen() -> bool {
-    matches!(WATCH.load(Ordering::Acquire), RUNS | ENDS)
 }

@@ -11,6 +11,7 @@ macro_rules! symbols {
     ($($(#[$doc:meta])* $field:ident = $symbol:literal : $type:ty,)*) => {
         /// What the interpreter exports; a name missing in this version is `None`.
         #[derive(Clone, Copy)]
+        #[allow(missing_docs)]
         pub struct Symbols { $($(#[$doc])* pub $field: Option<$type>,)* }
 
         impl Symbols {

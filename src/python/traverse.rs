@@ -19,11 +19,6 @@ pub struct Visited {
 }
 
 impl Visited {
-    /// Room for one call's answers.
-    pub const fn new() -> Visited {
-        Visited { kept: [0; KEPT_MAX], count: 0 }
-    }
-
     /// The addresses reported, at most [`KEPT_MAX`].
     pub fn kept(&self) -> &[usize] {
         self.kept.get(..self.count.min(KEPT_MAX)).unwrap_or(&self.kept)
