@@ -12,3 +12,6 @@ mod threads;
 
 #[path = "snapshot/denied.rs"]
 mod denied;
+
+#[path = "snapshot/signals.rs"]
+mod signals;

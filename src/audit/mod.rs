@@ -20,6 +20,7 @@ pub mod records;
 pub mod references;
 pub mod settings;
 pub mod snapshot;
+pub mod static_objects;
 pub mod suppressions;
 pub mod untraversed;
 
