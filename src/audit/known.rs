@@ -10,7 +10,7 @@ use crate::python::objects::Model;
 enum What {
     /// The reference at this offset of the object, in bytes.
     Offset(usize),
-    /// The module of this name, or the string of this text.
+    /// The module of this name, the string of this text, or the type of this `tp_name`.
     Named(&'static str),
     /// One object of the type, which has no name to tell it by.
     One,
@@ -33,6 +33,11 @@ pub struct Known {
 const THREAD_LOCAL: &str = "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
 const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
 const STARTUP_3_8: &str = "CPython 3.8: start-up keeps the reference to this object that its creation returned";
+
+const OPTIMIZED_UNICODE: &str = "CPython until 3.9: importing _sqlite3 takes a reference to str for OptimizedUnicode that PyDict_SetItemString does not take over";
+const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference to LockType that PyDict_SetItemString does not take over";
+const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
+const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -59,6 +64,10 @@ const KNOWN: &[Known] = &[
         references_max: 1,
         why: "CPython 3.11: importing decimal leaves one reference too many on decimal.ExtendedContext",
     },
+    one_too_many("str", (8, 9), OPTIMIZED_UNICODE),
+    one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
+    one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
+    one_too_many("select.poll", (9, 9), POLL_TYPE),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
@@ -68,6 +77,10 @@ const KNOWN: &[Known] = &[
 
 const fn start_up(type_name: &'static str, name: &'static str, verdict: Verdict) -> Known {
     Known { verdict, minors: (8, 8), type_name, what: What::Named(name), references_max: 1, why: STARTUP_3_8 }
+}
+
+const fn one_too_many(name: &'static str, minors: (u8, u8), why: &'static str) -> Known {
+    Known { verdict: Verdict::LeakedReference, minors, type_name: "type", what: What::Named(name), references_max: 1, why }
 }
 
 /// The entry with this number (see [`find`]).

@@ -7,6 +7,7 @@
 
 pub mod census;
 pub mod child;
+pub mod cycles;
 pub mod entry;
 pub mod findings;
 pub mod holders;
