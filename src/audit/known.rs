@@ -10,7 +10,7 @@ use crate::python::objects::Model;
 enum What {
     /// The reference at this offset of the object, in bytes.
     Offset(usize),
-    /// The module of this name, or the string of this text.
+    /// The module of this name, the string of this text, or the type of this `tp_name`.
     Named(&'static str),
     /// The int of this value.
     Int(u64),
@@ -39,6 +39,11 @@ const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's trav
 const INTERNAL_FRAME: &str = "CPython until 3.10: is_internal_frame (_warnings.c) takes a second reference to each of the two strings it makes and keeps";
 const SEM_VALUE_MAX: &str = "CPython until 3.9: importing _multiprocessing leaves its reference to SemLock.SEM_VALUE_MAX (PyInit__multiprocessing)";
 const STARTUP_3_8: &str = "CPython 3.8: start-up keeps the reference to this object that its creation returned";
+
+const OPTIMIZED_UNICODE: &str = "CPython until 3.9: importing _sqlite3 takes a reference to str for OptimizedUnicode that PyDict_SetItemString does not take over";
+const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference to LockType that PyDict_SetItemString does not take over";
+const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
+const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -83,6 +88,10 @@ const KNOWN: &[Known] = &[
         references_max: 1,
         why: SEM_VALUE_MAX,
     },
+    one_too_many("str", (8, 9), OPTIMIZED_UNICODE),
+    one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
+    one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
+    one_too_many("select.poll", (9, 9), POLL_TYPE),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
@@ -103,6 +112,10 @@ const fn internal_frame(text: &'static str) -> Known {
         references_max: 1,
         why: INTERNAL_FRAME,
     }
+}
+
+const fn one_too_many(name: &'static str, minors: (u8, u8), why: &'static str) -> Known {
+    Known { verdict: Verdict::LeakedReference, minors, type_name: "type", what: What::Named(name), references_max: 1, why }
 }
 
 /// The entry with this number (see [`find`]).

@@ -55,6 +55,28 @@ pub const LIST_ITEMS: usize = 24;
 /// `PyDictObject.ma_keys` (cpython/dictobject.h), behind the header, `ma_used` and `ma_version_tag`, in 3.8 to 3.13.
 pub const DICT_KEYS: usize = 32;
 
+/// `PyDictObject.ma_values`, behind `ma_keys`: the values of a dict that shares its keys with others.
+pub const DICT_VALUES: usize = 40;
+
+/// Where an instance with a managed dict keeps the pointer to its values, in words before it: 3.11 `_PyObject_ValuesPointer` (-4), 3.12
+/// `_PyObject_DictOrValuesPointer` (-3; bit 0 set means values, stored as pointer less 1). From 3.13 on they stand behind it.
+pub const fn values_pointer(minor: u8) -> Option<usize> {
+    match minor {
+        11 => Some(32),
+        12 => Some(24),
+        _ => None,
+    }
+}
+
+/// The end of a `PyDictValues` of 3.11 and 3.12 (pycore_dict.h): the byte before it is the size of the prefix, which is the number of values plus
+/// two, rounded up to words.
+pub const fn values_end(values: usize, prefix_bytes: u8) -> usize {
+    values + 8 * (prefix_bytes as usize).saturating_sub(2)
+}
+
+/// `struct _dictvalues` of 3.13 (pycore_dict.h): bytes `capacity`, `size`, `embedded`, `valid`, padding; then the values.
+pub const VALUES_HEADER_BYTES: usize = 8;
+
 /// The bytes before `dk_indices` of `PyDictKeysObject` (Objects/dict-common.h, from 3.11 pycore_dict.h). Until 3.10 five words: `dk_refcnt`,
 /// `dk_size`, `dk_lookup`, `dk_usable`, `dk_nentries`. Then four: `dk_refcnt`; `dk_log2_size` 1, `dk_log2_index_bytes` 1, `dk_kind` 1,
 /// `dk_version` 4; `dk_usable`; `dk_nentries`.

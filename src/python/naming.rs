@@ -64,7 +64,7 @@ impl Model {
     /// The name of a type as Python would print it: `list`, `collections.deque`, `__main__.Thing`.
     pub fn type_name(&mut self, address: usize, with_interpreter: bool) -> Name {
         let mut name = Name::default();
-        if with_interpreter && self.types.known(address).is_some_and(|t| self.types.info(t).heap) {
+        if with_interpreter && self.types.is_heap(address) {
             let module = self.type_attribute(address, c"__module__");
             let qualified = self.type_attribute(address, c"__qualname__");
             if !qualified.is_empty() {

@@ -5,7 +5,7 @@ use core::ffi::c_char;
 use super::count::{self, Count};
 use super::layout;
 use super::runtime::Runtime;
-use super::tables::{Table, Tables};
+use super::tables::{self, Table, Tables};
 use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
 use crate::mark::blocks::{DEAD, OBJECT, OBJECT_OFFSETS, OBJECT_SHIFT};
 use crate::mark::{BlockId, Blocks, Statics};
@@ -37,8 +37,14 @@ impl Model {
             {
                 model.note(blocks, id, base, code);
             // SAFETY: a live block.
-            } else if let Some(used) = unsafe { loader::table_bytes(base, bytes) } {
-                model.tables.note(blocks, base, Table::Items(used));
+            } else if let Some(maps) = unsafe { loader::table(base, bytes) } {
+                // What the dynamic linker made holds no object; the rest of its blocks is left from whatever lived there before.
+                blocks.set(id, DEAD);
+                maps.for_each(|map| {
+                    if let Some(hit) = blocks.resolve(map) {
+                        blocks.set(hit.id, DEAD);
+                    }
+                });
             }
         });
         // Types that a library made by hand in raw memory are objects too. (Behind a header there is no telling where raw memory begins.)
@@ -99,20 +105,59 @@ impl Model {
             return;
         }
         self.objects += 1;
-        let container = self.info(object).map_or(Container::None, |t| t.container);
-        // SAFETY: a live list, dict, set or type.
+        let Some(&info) = self.info(object) else { return };
+        // SAFETY: a live object.
+        unsafe { self.note_tables(blocks, &info, object) };
+    }
+
+    /// Notes the raw blocks that an object keeps its references in.
+    unsafe fn note_tables(&mut self, blocks: &Blocks, info: &TypeInfo, object: usize) {
+        let minor = self.runtime.minor;
+        // SAFETY: the caller's; each field is one of the object's.
         let field = |at: usize| unsafe { read(object + at) };
-        let (address, table) = match container {
+        if info.managed_dict
+            && let Some(at) = layout::values_pointer(minor)
+        {
+            // SAFETY: the caller's: the words before an object with a managed dict are its own.
+            let word = unsafe { read(object - at) };
+            match minor {
+                11 => self.note_values(blocks, word),
+                _ if word & 1 != 0 => self.note_values(blocks, word + 1),
+                _ => {}
+            }
+        }
+        let (address, table) = match info.container {
             Container::None => return,
-            // A heap type's doc is a copy of its own: text to the end, and behind it.
-            Container::Type => (field(types::TP_DOC), Table::Items(0)),
             Container::List => (field(layout::LIST_ITEMS), Table::Items(field(OB_SIZE).saturating_mul(8))),
-            Container::Dict => (field(layout::DICT_KEYS), Table::DictKeys),
+            Container::Dict => {
+                let (keys, values) = (field(layout::DICT_KEYS), field(layout::DICT_VALUES));
+                if values != 0 && minor <= 10 {
+                    // SAFETY: a dict has its table.
+                    let count = unsafe { tables::entries_in_use(minor, keys) };
+                    self.tables.note(blocks, values, Table::Items(count.saturating_mul(8)));
+                } else if values != 0 && minor <= 12 {
+                    self.note_values(blocks, values);
+                }
+                (keys, Table::DictKeys)
+            }
             Container::Set => {
                 (field(layout::SET_TABLE), Table::SetEntries(field(layout::SET_MASK).saturating_add(1).saturating_mul(16)))
             }
+            // A heap type's doc is a copy of its own: text to the end, and behind it.
+            Container::Type => (field(types::TP_DOC), Table::Items(0)),
         };
         self.tables.note(blocks, address, table);
+    }
+
+    /// Notes the block of a `PyDictValues` of 3.11 or 3.12.
+    fn note_values(&mut self, blocks: &Blocks, values: usize) {
+        if let Some(hit) = blocks.resolve(values)
+            && blocks.extent_in(hit.span, hit.index).0 < values
+        {
+            // SAFETY: inside a live block, behind its start.
+            let prefix_bytes = unsafe { core::ptr::read_volatile((values - 1) as *const u8) };
+            self.tables.note_end(blocks, values, layout::values_end(values, prefix_bytes));
+        }
     }
 
     /// The reference count of an object.
@@ -169,7 +214,7 @@ impl Model {
         false
     }
 
-    /// Whether an object is the module of this name (by its definition), or the plain ASCII string of this text.
+    /// Whether an object is the module of this name (by its definition), the plain ASCII string of this text, or the type of this `tp_name`.
     pub fn has_plain_name(&self, object: usize, name: &[u8]) -> bool {
         let Some(info) = self.info(object) else { return false };
         match info.species {
@@ -181,6 +226,8 @@ impl Model {
                         && core::ffi::CStr::from_ptr(read(definition + layout::MODULE_DEF_NAME) as *const c_char).to_bytes() == name
                 }
             }
+            // SAFETY: a ready type has its name as a C string.
+            Species::Type => unsafe { core::ffi::CStr::from_ptr(read(object + types::TP_NAME) as *const c_char) }.to_bytes() == name,
             Species::Str => {
                 // SAFETY: a str object has its state; a compact ASCII one its characters behind the header, as many as it is long.
                 unsafe {

@@ -80,7 +80,23 @@ impl Model {
                 }
                 None => part(Part::all(body, end)),
             },
+            _ if info.inline_values => self.with_inline_values(info, object, block_end, part),
             _ => without_weak_list(info, object, body, end, part),
+        }
+    }
+
+    /// An instance and the values behind it (3.13). Once they have moved to a dict of their own, they are stale copies.
+    fn with_inline_values(&self, info: &TypeInfo, object: usize, block_end: usize, part: &mut impl FnMut(Part)) {
+        let values = object + (info.basic_bytes as usize).next_multiple_of(8);
+        if values + layout::VALUES_HEADER_BYTES > block_end {
+            return without_weak_list(info, object, object + 16, block_end, part);
+        }
+        // SAFETY: inside the object's block.
+        let [capacity, _, _, valid, ..] = unsafe { read(values) }.to_le_bytes();
+        without_weak_list(info, object, object + 16, values, part);
+        if valid != 0 {
+            let from = values + layout::VALUES_HEADER_BYTES;
+            part(Part::all(from, (from + 8 * usize::from(capacity)).min(block_end)));
         }
     }
 

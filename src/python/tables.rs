@@ -84,6 +84,14 @@ impl Tables {
         }
     }
 
+    /// Notes that the block that contains `within` keeps references up to `end`, and nothing behind it.
+    pub fn note_end(&mut self, blocks: &Blocks, within: usize, end: usize) {
+        if let Some(hit) = blocks.resolve(within) {
+            let base = blocks.extent_in(hit.span, hit.index).0;
+            self.set(hit.id, Table::Items(end.saturating_sub(base)));
+        }
+    }
+
     fn set(&mut self, id: BlockId, table: Table) {
         // Half full is enough; a table beyond that is scanned to its end, stale words and all.
         if self.count * 2 >= self.mask {
@@ -127,6 +135,15 @@ impl Table {
             Table::DictKeys => unsafe { dict_keys(minor, base, bytes) }.unwrap_or(Part::all(base, base + bytes)),
         }
     }
+}
+
+/// How many entries of a dict's table are in use: as many values can a dict have that shares it with others.
+///
+/// # Safety
+/// `base` must be the `ma_keys` of a live dict.
+pub unsafe fn entries_in_use(minor: u8, base: usize) -> usize {
+    // SAFETY: the caller's.
+    unsafe { read(base + if minor <= 10 { 32 } else { 24 }) }
 }
 
 /// The entries of a dict's table that are in use. `None` if the header does not look like one.

@@ -106,6 +106,10 @@ pub struct TypeInfo {
     pub prefix_bytes: u8,
     /// Every instance is `basic_bytes` long: neither items nor values stand behind it.
     pub fixed: bool,
+    /// Instances have a managed dict: values, and a dict once it is asked for.
+    pub managed_dict: bool,
+    /// The values stand behind the instance (from 3.13).
+    pub inline_values: bool,
     /// A heap type: instances own a reference to it.
     pub heap: bool,
     /// `Py_TPFLAGS_HAVE_GC`.
@@ -181,6 +185,15 @@ impl Types {
                 return None;
             }
             at = (at + 1) % SLOTS;
+        }
+    }
+
+    /// Whether the type at an address is a heap type; it need not have been seen as the type of anything.
+    pub fn is_heap(&self, address: usize) -> bool {
+        match self.known(address) {
+            Some(id) => self.info(id).heap,
+            // SAFETY: the caller has a type's address.
+            None => (unsafe { read(address + TP_FLAGS) }) as u64 & HEAPTYPE != 0,
         }
     }
 
@@ -267,6 +280,8 @@ impl Types {
             weaklist_offset: if weaklist.unsigned_abs() < 1 << 24 { weaklist as i32 } else { 0 },
             prefix_bytes: (if gc { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 },
             fixed: item == 0 && (minor < 13 || flags & INLINE_VALUES == 0),
+            managed_dict: minor >= 11 && flags & MANAGED_DICT != 0,
+            inline_values: minor >= 13 && flags & INLINE_VALUES != 0,
             heap: flags & HEAPTYPE != 0,
             gc,
             species,

@@ -1,6 +1,7 @@
 //! The dynamic linker's table of the libraries loaded at run time, which it keeps in blocks of malloc's.
 //!
-//! glibc makes it several times as long as needed and does not clear it: the rest is full of words of whoever had the memory before.
+//! glibc makes it several times as long as needed and does not clear it: the rest is full of words of whoever had the memory before. It leads
+//! to what the linker keeps of each library. All of that holds names, addresses of code and the linker's own records.
 
 use crate::heap::view;
 
@@ -14,16 +15,16 @@ const ENTRY_WORDS: usize = 4;
 /// The table's length is rounded up to this, in bytes.
 const ROUNDED_TO: usize = 128;
 
-/// How many bytes of the block are in use, if the block is such a table: every word of it must agree.
+/// The libraries' `struct link_map`s that the block names, if the block is such a table: every word of it must agree.
 ///
 /// # Safety
-/// `base` must be a live block of `bytes` bytes.
-pub unsafe fn table_bytes(base: usize, bytes: usize) -> Option<usize> {
+/// `base` must be a live block of `bytes` bytes, and stay so as long as the answer is used.
+pub unsafe fn table(base: usize, bytes: usize) -> Option<impl Iterator<Item = usize>> {
     if bytes < 8 * (HEADER_WORDS + ENTRY_WORDS) {
         return None;
     }
     // SAFETY: the caller's; every index below is within the block.
-    let word = |i: usize| unsafe { core::ptr::read_volatile((base as *const usize).add(i)) };
+    let word = move |i: usize| unsafe { core::ptr::read_volatile((base as *const usize).add(i)) };
     if word(1) != base {
         return None;
     }
@@ -42,7 +43,7 @@ pub unsafe fn table_bytes(base: usize, bytes: usize) -> Option<usize> {
             return None;
         }
     }
-    Some(8 * (HEADER_WORDS + ENTRY_WORDS * size))
+    Some((0..size).map(move |entry| word(HEADER_WORDS + ENTRY_WORDS * entry + 2)))
 }
 
 #[cfg(test)]
@@ -54,7 +55,7 @@ mod tests {
         let mut block = [0usize; 36];
         let (base, bytes) = (block.as_ptr() as usize, size_of_val(&block));
         // SAFETY: an array of our own.
-        let found = || unsafe { table_bytes(base, bytes) };
+        let found = || unsafe { table(base, bytes) }.map(Iterator::count);
         assert_eq!(found(), None);
         block[1] = base;
         // Eight entries of which none is used.
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_ends_behind_its_last_entry() {
+    fn a_table_names_the_libraries() {
         let map = crate::heap::allocate(64, crate::heap::Domain::Raw) as usize;
         let mut block = [0usize; 36];
         let (base, bytes) = (block.as_ptr() as usize, size_of_val(&block));
@@ -76,7 +77,7 @@ mod tests {
         (block[4], block[5], block[6]) = (0x10_0000, 0x10_4000, map);
         (block[8], block[9], block[10]) = (0x20_0000, 0x20_4008, map);
         // SAFETY: an array of our own.
-        assert_eq!(unsafe { table_bytes(base, bytes) }, Some(8 * 12));
+        assert_eq!(unsafe { table(base, bytes) }.map(|maps| maps.collect()), Some(vec![map, map]));
         crate::heap::free(map as *mut u8);
     }
 }
