@@ -12,6 +12,8 @@ enum What {
     Offset(usize),
     /// The module of this name, or the string of this text.
     Named(&'static str),
+    /// The int of this value.
+    Int(u64),
     /// One object of the type, which has no name to tell it by.
     One,
 }
@@ -32,6 +34,8 @@ pub struct Known {
 
 const THREAD_LOCAL: &str = "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
 const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
+const INTERNAL_FRAME: &str = "CPython until 3.10: is_internal_frame (_warnings.c) takes a second reference to each of the two strings it makes and keeps";
+const SEM_VALUE_MAX: &str = "CPython until 3.9: importing _multiprocessing leaves its reference to SemLock.SEM_VALUE_MAX (PyInit__multiprocessing)";
 const STARTUP_3_8: &str = "CPython 3.8: start-up keeps the reference to this object that its creation returned";
 
 const KNOWN: &[Known] = &[
@@ -59,6 +63,16 @@ const KNOWN: &[Known] = &[
         references_max: 1,
         why: "CPython 3.11: importing decimal leaves one reference too many on decimal.ExtendedContext",
     },
+    internal_frame("importlib"),
+    internal_frame("_bootstrap"),
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 9),
+        type_name: "int",
+        what: What::Int(i32::MAX as u64),
+        references_max: 1,
+        why: SEM_VALUE_MAX,
+    },
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
@@ -68,6 +82,17 @@ const KNOWN: &[Known] = &[
 
 const fn start_up(type_name: &'static str, name: &'static str, verdict: Verdict) -> Known {
     Known { verdict, minors: (8, 8), type_name, what: What::Named(name), references_max: 1, why: STARTUP_3_8 }
+}
+
+const fn internal_frame(text: &'static str) -> Known {
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 10),
+        type_name: "str",
+        what: What::Named(text),
+        references_max: 1,
+        why: INTERNAL_FRAME,
+    }
 }
 
 /// The entry with this number (see [`find`]).
@@ -81,12 +106,14 @@ pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, off
         known.verdict == verdict
             && (known.minors.0..=known.minors.1).contains(&model.runtime.minor)
             && references <= known.references_max
+            // First what it is: the questions below read further into it.
+            && model.is_instance_of(object, known.type_name.as_bytes())
             && match known.what {
                 What::Offset(at) => at == offset,
                 What::One => true,
                 What::Named(name) => model.has_plain_name(object, name.as_bytes()),
+                What::Int(value) => model.small_value(object) == Some(value),
             }
-            && model.is_instance_of(object, known.type_name.as_bytes())
     };
     KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
 }

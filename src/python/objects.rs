@@ -214,6 +214,25 @@ impl Model {
         }
     }
 
+    /// The value of an int of one or two digits that is positive; `None` for any other, and from 3.12 on, whose ints are laid out differently.
+    ///
+    /// `PyLongObject` until 3.11 (longintrepr.h): `ob_size` digits of 30 bits, 4 bytes each, behind it; a negative size is a negative int.
+    pub fn small_value(&self, object: usize) -> Option<u64> {
+        if self.runtime.minor > 11 {
+            return None;
+        }
+        // SAFETY: an object whose chain of bases has int has a size and as many digits.
+        unsafe {
+            let size = read(object + OB_SIZE);
+            let digits = read(object + OB_SIZE + 8) as u64;
+            match size {
+                1 => Some(digits & 0xffff_ffff),
+                2 => Some((digits & 0xffff_ffff) | (digits >> 32) << 30),
+                _ => None,
+            }
+        }
+    }
+
     fn body_end(&self, info: &TypeInfo, object: usize, block_end: usize) -> usize {
         match info.species {
             Species::Leaf => object + 16,
