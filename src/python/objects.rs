@@ -159,7 +159,13 @@ impl Model {
     /// Whether a GC object hangs in the collector's list: `_gc_next` is not 0 (pycore_gc.h, `_PyObject_GC_IS_TRACKED`, 3.8-3.13).
     pub fn is_tracked(&self, object: usize) -> bool {
         // SAFETY: the caller has a GC object's address; its head stands before it.
-        self.info(object).is_some_and(|t| t.gc) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+        self.is_collectors(object) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+    }
+
+    /// Whether an object is of the collector, and has a head: its type is, and of types only those made at run time (`type_is_gc` in
+    /// typeobject.c). What stands before a type that a library built by hand is none of its own, and until 3.8 visiting it is a fatal error.
+    pub fn is_collectors(&self, object: usize) -> bool {
+        self.info(object).is_some_and(|t| t.gc && (t.species != Species::Type || types::is_heap_type(object)))
     }
 
     /// Whether an object is a string in the interned table whose two references are not counted: of `PyASCIIObject.state` the low two bits `interned`, 1 for a mortal one (unicodeobject.h, 3.8-3.13).

@@ -120,6 +120,12 @@ pub unsafe fn read(address: usize) -> usize {
     unsafe { core::ptr::read_volatile(address as *const usize) }
 }
 
+/// Whether a type object was made at run time (`Py_TPFLAGS_HEAPTYPE`).
+pub fn is_heap_type(object: usize) -> bool {
+    // SAFETY: the caller has a type object's address.
+    unsafe { read(object + TP_FLAGS) as u64 & HEAPTYPE != 0 }
+}
+
 impl Types {
     /// An empty table.
     pub fn new(runtime: &'static Runtime) -> Option<Types> {
