@@ -286,8 +286,13 @@ impl Census {
                 if collectable != wanted {
                     continue;
                 }
+                // Immortal, so nobody was ever to free it: the strings of a sub-interpreter that is gone, which CPython from 3.12 on frees with
+                // their arenas, if at all.
+                let Some(numbers) = self.numbers(id, object) else {
+                    self.settle_from(id, frontier, None);
+                    continue;
+                };
                 let verdict = if collectable { Verdict::CyclicGarbage } else { Verdict::UncollectableCycle };
-                let numbers = self.numbers(id, object).unwrap_or_default();
                 // SAFETY: an object.
                 let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
                 let at = self.findings.add(verdict, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
