@@ -33,6 +33,8 @@ pub struct Known {
 }
 
 const THREAD_LOCAL: &str = "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
+const STRING_IO: &str =
+    "CPython until 3.11: stringio_traverse leaves out the accumulator's list, which holds strings alone and cannot be part of a cycle";
 const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
 const INTERNAL_FRAME: &str = "CPython until 3.10: is_internal_frame (_warnings.c) takes a second reference to each of the two strings it makes and keeps";
 const SEM_VALUE_MAX: &str = "CPython until 3.9: importing _multiprocessing leaves its reference to SemLock.SEM_VALUE_MAX (PyInit__multiprocessing)";
@@ -46,6 +48,14 @@ const KNOWN: &[Known] = &[
         what: What::Offset(56),
         references_max: 1,
         why: THREAD_LOCAL,
+    },
+    Known {
+        verdict: Verdict::MissingTraverse,
+        minors: (8, 11),
+        type_name: "_io.StringIO",
+        what: What::Offset(64),
+        references_max: 1,
+        why: STRING_IO,
     },
     Known {
         verdict: Verdict::MissingTraverse,
