@@ -287,7 +287,11 @@ impl Census {
                     continue;
                 }
                 let verdict = if collectable { Verdict::CyclicGarbage } else { Verdict::UncollectableCycle };
-                let numbers = self.numbers(id, object).unwrap_or_default();
+                // Immortal: what an ended sub-interpreter leaves of its interned strings (3.12 and later), for one.
+                let Some(numbers) = self.numbers(id, object) else {
+                    self.settle_from(id, frontier, None);
+                    continue;
+                };
                 // SAFETY: an object.
                 let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
                 let at = self.findings.add(verdict, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
