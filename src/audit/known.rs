@@ -97,7 +97,21 @@ const KNOWN: &[Known] = &[
     start_up("module", "_warnings", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedObject),
     start_up("str", "__main__", Verdict::LeakedReference),
+    warning("importlib"),
+    warning("_bootstrap"),
 ];
+
+/// The two strings that `is_internal_frame` in _warnings.c makes at the first warning with a stack level above 1.
+const fn warning(name: &'static str) -> Known {
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 10),
+        type_name: "str",
+        what: What::Named(name),
+        references_max: 1,
+        why: "CPython until 3.10: is_internal_frame takes a reference too many to the strings that it keeps",
+    }
+}
 
 const fn start_up(type_name: &'static str, name: &'static str, verdict: Verdict) -> Known {
     Known { verdict, minors: (8, 8), type_name, what: What::Named(name), references_max: 1, why: STARTUP_3_8 }

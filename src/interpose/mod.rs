@@ -11,6 +11,8 @@ mod c_api;
 #[cfg(not(test))]
 mod exit;
 #[cfg(not(test))]
+mod late_python;
+#[cfg(not(test))]
 mod malloc_family;
 #[cfg(not(test))]
 mod python_allocators;

@@ -7,7 +7,7 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::{exit, undone_routing};
+use super::{exit, late_python, undone_routing};
 use crate::audit::settings::{self, Settings};
 use crate::audit::snapshot;
 use crate::heap::{self, Domain};
@@ -127,7 +127,7 @@ pub fn get(runtime: &Runtime, domain: c_int) -> Allocator {
 
 fn say_unsupported(why: Unsupported) {
     match why {
-        Unsupported::NoPython => {}
+        Unsupported::NoPython => late_python::none_at_start(),
         Unsupported::Version => stderr_line(format_args!(
             "gcshim: this Python is not supported (CPython 3.{MINOR_MIN} to 3.{MINOR_MAX} are); it runs without audits"
         )),
@@ -191,4 +191,9 @@ fn exchange(runtime: &Runtime, from: &Allocator, to: &Allocator) {
     if get(runtime, DOMAIN_OBJ).malloc as usize == from.malloc as usize {
         set(runtime, DOMAIN_OBJ, to);
     }
+}
+
+/// Whether an interpreter whose exit audit was registered has been finalized, or is about to be.
+pub fn ended() -> bool {
+    !matches!(WATCH.load(Ordering::Acquire), RUNS | ASKED)
 }

@@ -134,8 +134,8 @@ symbols! {
     module_type = "PyModule_Type": Variable,
     /// Only in builds with `Py_TRACE_REFS`, whose objects have two more words.
     trace_refs = "_Py_AddToAllObjects": Variable,
-    /// Only in PyPy.
-    pypy = "PyPyInit": Variable,
+    /// Only in PyPy: its entry point (rpython/translator/c/genc.py). Its C API has names of its own, `PyPy_GetVersion` and so on.
+    pypy = "pypy_main_startup": Variable,
 }
 
 /// The interpreter.
@@ -205,8 +205,9 @@ impl Runtime {
     fn look_up() -> Result<Runtime, Unsupported> {
         // One cheap look first: most processes are no Python.
         // SAFETY: a C string.
-        if unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"Py_GetVersion".as_ptr()) }.is_null() {
-            return Err(Unsupported::NoPython);
+        let has = |name: &CStr| !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null();
+        if !has(c"Py_GetVersion") {
+            return Err(if has(c"pypy_main_startup") { Unsupported::PyPy } else { Unsupported::NoPython });
         }
         let symbols = Symbols::look_up();
         if symbols.pypy.is_some() {
