@@ -45,6 +45,8 @@ const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference 
 const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
 const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
 
+const ISO_CALENDAR: &str = "CPython 3.9: importing _datetime leaves one reference too many on the type of isocalendar()'s results (PyInit__datetime)";
+
 const KNOWN: &[Known] = &[
     Known {
         verdict: Verdict::MissingTraverse,
@@ -92,6 +94,7 @@ const KNOWN: &[Known] = &[
     one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
     one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
     one_too_many("select.poll", (9, 9), POLL_TYPE),
+    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
