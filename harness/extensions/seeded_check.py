@@ -50,7 +50,7 @@ ARGUMENTS = {
 def grown(measure, commit, name, n):
     before = measure()
     commit(name, n, ARGUMENTS.get(name))
-    for known in weakly_known, *numbered:
+    for known in (weakly_known, *numbered):
         known.clear()
     return measure() - before
 

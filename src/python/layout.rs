@@ -68,10 +68,15 @@ pub const fn values_pointer(minor: u8) -> Option<usize> {
     }
 }
 
-/// The end of a `PyDictValues` of 3.11 and 3.12 (pycore_dict.h): the byte before it is the size of the prefix, which is the number of values plus
-/// two, rounded up to words.
-pub const fn values_end(values: usize, prefix_bytes: u8) -> usize {
-    values + 8 * (prefix_bytes as usize).saturating_sub(2)
+/// How many of the values of a `PyDictValues` of 3.11 and 3.12 can be set (pycore_dict.h, `_PyDictValues_AddToInsertionOrder`). `before` are the
+/// bytes before the values, the nearest first: the size of the prefix; how many values are set; and which, in order of insertion. `None` if
+/// they do not look like that.
+pub fn values_set(before: &[u8]) -> Option<usize> {
+    let (&prefix_bytes, rest) = before.split_first()?;
+    let (&count, order) = rest.split_first()?;
+    let order = order.get(..count.into())?;
+    let last = order.iter().map(|&index| usize::from(index) + 1).max().unwrap_or(0);
+    (usize::from(count) + 2 <= usize::from(prefix_bytes) && last + 2 <= usize::from(prefix_bytes)).then_some(last)
 }
 
 /// `struct _dictvalues` of 3.13 (pycore_dict.h): bytes `capacity`, `size`, `embedded`, `valid`, padding; then the values.
@@ -122,6 +127,16 @@ pub const fn frame(minor: u8) -> Option<FrameLayout> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_values_that_are_set_are_listed_before_them() {
+        // Three values were set: 0, 2, 1; of at most six.
+        assert_eq!(values_set(&[8, 3, 0, 2, 1, 9, 9, 9]), Some(3));
+        assert_eq!(values_set(&[8, 0, 7, 7, 7, 7, 7, 7]), Some(0));
+        assert_eq!(values_set(&[8, 1, 200, 0, 0, 0, 0, 0]), None);
+        assert_eq!(values_set(&[8, 7, 0, 1, 2, 3, 4, 5]), None);
+        assert_eq!(values_set(&[8]), None);
+    }
 
     #[test]
     fn a_plain_ascii_string_of_3_12_has_no_pointers() {

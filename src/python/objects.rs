@@ -151,12 +151,16 @@ impl Model {
 
     /// Notes the block of a `PyDictValues` of 3.11 or 3.12.
     fn note_values(&mut self, blocks: &Blocks, values: usize) {
-        if let Some(hit) = blocks.resolve(values)
-            && blocks.extent_in(hit.span, hit.index).0 < values
-        {
-            // SAFETY: inside a live block, behind its start.
-            let prefix_bytes = unsafe { core::ptr::read_volatile((values - 1) as *const u8) };
-            self.tables.note_end(blocks, values, layout::values_end(values, prefix_bytes));
+        let Some(hit) = blocks.resolve(values) else { return };
+        let base = blocks.extent_in(hit.span, hit.index).0;
+        let mut before = [0u8; 40];
+        let before = before.get_mut(..values - base).unwrap_or(&mut []);
+        for (i, byte) in before.iter_mut().enumerate() {
+            // SAFETY: inside a live block: at or behind its start.
+            *byte = unsafe { core::ptr::read_volatile((values - 1 - i) as *const u8) };
+        }
+        if let Some(count) = layout::values_set(before) {
+            self.tables.set(hit.id, Table::Items(values + 8 * count - base));
         }
     }
 

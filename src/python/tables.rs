@@ -84,15 +84,8 @@ impl Tables {
         }
     }
 
-    /// Notes that the block that contains `within` keeps references up to `end`, and nothing behind it.
-    pub fn note_end(&mut self, blocks: &Blocks, within: usize, end: usize) {
-        if let Some(hit) = blocks.resolve(within) {
-            let base = blocks.extent_in(hit.span, hit.index).0;
-            self.set(hit.id, Table::Items(end.saturating_sub(base)));
-        }
-    }
-
-    fn set(&mut self, id: BlockId, table: Table) {
+    /// Notes what a block is.
+    pub fn set(&mut self, id: BlockId, table: Table) {
         // Half full is enough; a table beyond that is scanned to its end, stale words and all.
         if self.count * 2 >= self.mask {
             return;
