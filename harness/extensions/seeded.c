@@ -190,6 +190,18 @@ static int leaked_weakly_known(Py_ssize_t i, PyObject *arg, int wrong)
     return give_back(instance, wrong) < 0 || failed ? -1 : 0;
 }
 
+/* arg: (dict, set). The object's address, as a number, is a key of the one and a member of the other. The hash of an int is its value, so
+ * both tables have a word that equals the address and holds nothing. */
+static int leaked_numbered(Py_ssize_t i, PyObject *arg, int wrong)
+{
+    PyObject *object = PyBytes_FromFormat("known by its number, number %zd", i);
+    PyObject *number = object == NULL ? NULL : PyLong_FromVoidPtr(object);
+    int failed = number == NULL || PyDict_SetItem(PyTuple_GET_ITEM(arg, 0), number, Py_None) < 0
+        || PySet_Add(PyTuple_GET_ITEM(arg, 1), number) < 0;
+    Py_XDECREF(number);
+    return give_back(object, wrong) < 0 || failed ? -1 : 0;
+}
+
 /* arg: a bound method, of which another is made. */
 static int leaked_method(Py_ssize_t i, PyObject *arg, int wrong)
 {
@@ -359,6 +371,7 @@ static const struct {
     BUG(leaked_float),
     BUG(leaked_instance),
     BUG(leaked_weakly_known),
+    BUG(leaked_numbered),
     BUG(leaked_method),
     BUG(leaked_generator),
     BUG(leaked_running_generator),

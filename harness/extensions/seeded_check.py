@@ -36,9 +36,11 @@ def generate():
 
 
 weakly_known = []
+numbered = {}, set()
 ARGUMENTS = {
     "leaked_instance": Thing,
     "leaked_weakly_known": (Thing, weakly_known),
+    "leaked_numbered": numbered,
     "leaked_method": Host().method,
     "leaked_generator": generate,
     "leaked_running_generator": generate,
@@ -48,7 +50,8 @@ ARGUMENTS = {
 def grown(measure, commit, name, n):
     before = measure()
     commit(name, n, ARGUMENTS.get(name))
-    weakly_known.clear()
+    for known in (weakly_known, *numbered):
+        known.clear()
     return measure() - before
 
 
@@ -67,7 +70,8 @@ def check_leaked_blocks():
     # name, and how many small blocks one commit loses at least: the object, and what it alone holds
     for name, least in [
         ("leaked_list", 2), ("leaked_tuple", 1), ("leaked_dict", 2), ("leaked_bytes", 1), ("leaked_str", 1),
-        ("leaked_int", 1), ("leaked_float", 1), ("leaked_instance", 2), ("leaked_weakly_known", 2), ("leaked_method", 1),
+        ("leaked_int", 1), ("leaked_float", 1), ("leaked_instance", 2), ("leaked_weakly_known", 2), ("leaked_numbered", 1),
+        ("leaked_method", 1),
         ("leaked_generator", 1), ("leaked_running_generator", 1), ("leaked_list_of_tuples", 5), ("leaked_twice", 1),
     ]:
         expect(f"twin {name}, blocks", slope(sys.getallocatedblocks, seeded.twin, name), 0)

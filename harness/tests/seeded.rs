@@ -219,6 +219,11 @@ fn leaked_instances_that_only_weak_references_know() {
 }
 
 #[test]
+fn leaked_objects_whose_addresses_are_keys() {
+    prove_leaked("leaked_numbered", "arg = ({}, set())", "bytes");
+}
+
+#[test]
 fn leaked_bytes() {
     prove_leaked("leaked_bytes", "", "bytes");
 }

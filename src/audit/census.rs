@@ -9,11 +9,12 @@ use crate::mark::scan::Marker;
 use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
 use crate::meta::Array;
 use crate::python::count::Count;
-use crate::python::free_lists;
+use crate::python::{free_lists, layout};
 use crate::python::objects::Model;
 use crate::python::runtime::Runtime;
 use crate::python::traverse::Visited;
 use crate::python::types::Species;
+use crate::sys::guard::Outcome;
 use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
 use crate::roots::set::{RootSet, Sources};
@@ -31,6 +32,8 @@ pub struct Scene<'a> {
     pub runtime: Option<&'static Runtime>,
     /// The interpreter's object allocator was ours from the start.
     pub routed: bool,
+    /// Bytes that the interpreter's debug hooks put before each object.
+    pub header_bytes: usize,
     /// The GIL is held by the auditing thread, or by nobody.
     pub consistent: bool,
     /// The GIL is held by the auditing thread: the interpreter's functions may be called.
@@ -87,10 +90,10 @@ impl Census {
             && let Some(runtime) = scene.runtime
         {
             // SAFETY: in the child, with the GIL.
-            unsafe { forget_what_nobody_owns(runtime) };
+            unsafe { forget_what_nobody_owns(runtime, &mut statics) };
         }
         // SAFETY: in the child nobody else changes the heap.
-        let mut blocks = unsafe { Blocks::take()? };
+        let mut blocks = unsafe { Blocks::take(scene.header_bytes)? };
         let model = match scene.runtime {
             Some(runtime) => Some(Model::take(runtime, &mut blocks, &statics, !scene.routed)?),
             None => None,
@@ -250,10 +253,15 @@ impl Census {
 ///
 /// # Safety
 /// In the snapshot child, after `guard::install`, with the GIL.
-unsafe fn forget_what_nobody_owns(runtime: &Runtime) {
+unsafe fn forget_what_nobody_owns(runtime: &Runtime, statics: &mut Statics) {
     if let Some(clear) = runtime.symbols.clear_type_cache {
         // SAFETY: the caller's.
-        unsafe { crate::sys::guard::call(|| _ = clear()) };
+        let outcome = unsafe { crate::sys::guard::call(|| _ = clear()) };
+        if outcome == Outcome::Returned
+            && let Some(none) = runtime.symbols.none
+        {
+            statics.add_owners(none.get(), layout::type_cache_nones(runtime.minor));
+        }
     }
     // SAFETY: the caller's.
     unsafe { free_lists::fill(runtime) };

@@ -66,6 +66,7 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32>
         threads: &threads,
         runtime: moment.runtime,
         routed: snapshot::routed(),
+        header_bytes: snapshot::header_bytes(),
         consistent: moment.consistent,
         gil: moment.gil,
     };

@@ -4,7 +4,7 @@ use super::census::Census;
 use super::findings::Holder;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::mark::blocks::{DEAD, LIVE, WANTED};
-use crate::mark::{BlockId, Opaque, Shapes};
+use crate::mark::BlockId;
 use crate::python::types::{OB_TYPE, read};
 
 /// Examples whose holders are looked for, at most.
@@ -129,27 +129,15 @@ impl Census {
                 continue;
             }
             let (base, bytes) = self.blocks.extent(id);
-            let mut parts = [(0, 0); 8];
-            let mut count = 0;
-            let mut note = |start: usize, end: usize| {
-                if let Some(slot) = parts.get_mut(count) {
-                    *slot = (start, end);
-                    count += 1;
-                }
-            };
-            match &self.model {
-                Some(model) => model.strong_parts(&self.blocks, id, base, bytes, &mut note),
-                None => Opaque.strong_parts(&self.blocks, id, base, bytes, &mut note),
-            }
-            for &(start, end) in parts.iter().take(count) {
-                for at in (start..end.min(base + bytes)).step_by(8) {
+            self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
+                for at in (start..end).step_by(8) {
                     // SAFETY: inside a live block.
                     let word = unsafe { read(at) };
                     if word >= 4096 {
                         each(self, id, base, bytes, word);
                     }
                 }
-            }
+            });
         }
     }
 }

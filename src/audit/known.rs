@@ -10,8 +10,10 @@ use crate::python::objects::Model;
 enum What {
     /// The reference at this offset of the object, in bytes.
     Offset(usize),
-    /// The module of this name, or the string of this text.
+    /// The module of this name, the string of this text, or the type of this `tp_name`.
     Named(&'static str),
+    /// The int of this value.
+    Int(u64),
     /// One object of the type, which has no name to tell it by.
     One,
 }
@@ -31,8 +33,19 @@ pub struct Known {
 }
 
 const THREAD_LOCAL: &str = "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
+const STRING_IO: &str =
+    "CPython until 3.11: stringio_traverse leaves out the accumulator's list, which holds strings alone and cannot be part of a cycle";
 const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
+const INTERNAL_FRAME: &str = "CPython until 3.10: is_internal_frame (_warnings.c) takes a second reference to each of the two strings it makes and keeps";
+const SEM_VALUE_MAX: &str = "CPython until 3.9: importing _multiprocessing leaves its reference to SemLock.SEM_VALUE_MAX (PyInit__multiprocessing)";
 const STARTUP_3_8: &str = "CPython 3.8: start-up keeps the reference to this object that its creation returned";
+
+const OPTIMIZED_UNICODE: &str = "CPython until 3.9: importing _sqlite3 takes a reference to str for OptimizedUnicode that PyDict_SetItemString does not take over";
+const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference to LockType that PyDict_SetItemString does not take over";
+const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
+const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
+
+const ISO_CALENDAR: &str = "CPython 3.9: importing _datetime leaves one reference too many on the type of isocalendar()'s results (PyInit__datetime)";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -42,6 +55,14 @@ const KNOWN: &[Known] = &[
         what: What::Offset(56),
         references_max: 1,
         why: THREAD_LOCAL,
+    },
+    Known {
+        verdict: Verdict::MissingTraverse,
+        minors: (8, 11),
+        type_name: "_io.StringIO",
+        what: What::Offset(64),
+        references_max: 1,
+        why: STRING_IO,
     },
     Known {
         verdict: Verdict::MissingTraverse,
@@ -59,15 +80,59 @@ const KNOWN: &[Known] = &[
         references_max: 1,
         why: "CPython 3.11: importing decimal leaves one reference too many on decimal.ExtendedContext",
     },
+    internal_frame("importlib"),
+    internal_frame("_bootstrap"),
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 9),
+        type_name: "int",
+        what: What::Int(i32::MAX as u64),
+        references_max: 1,
+        why: SEM_VALUE_MAX,
+    },
+    one_too_many("str", (8, 9), OPTIMIZED_UNICODE),
+    one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
+    one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
+    one_too_many("select.poll", (9, 9), POLL_TYPE),
+    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedObject),
     start_up("str", "__main__", Verdict::LeakedReference),
+    warning("importlib"),
+    warning("_bootstrap"),
 ];
+
+/// The two strings that `is_internal_frame` in _warnings.c makes at the first warning with a stack level above 1.
+const fn warning(name: &'static str) -> Known {
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 10),
+        type_name: "str",
+        what: What::Named(name),
+        references_max: 1,
+        why: "CPython until 3.10: is_internal_frame takes a reference too many to the strings that it keeps",
+    }
+}
 
 const fn start_up(type_name: &'static str, name: &'static str, verdict: Verdict) -> Known {
     Known { verdict, minors: (8, 8), type_name, what: What::Named(name), references_max: 1, why: STARTUP_3_8 }
+}
+
+const fn internal_frame(text: &'static str) -> Known {
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 10),
+        type_name: "str",
+        what: What::Named(text),
+        references_max: 1,
+        why: INTERNAL_FRAME,
+    }
+}
+
+const fn one_too_many(name: &'static str, minors: (u8, u8), why: &'static str) -> Known {
+    Known { verdict: Verdict::LeakedReference, minors, type_name: "type", what: What::Named(name), references_max: 1, why }
 }
 
 /// The entry with this number (see [`find`]).
@@ -81,12 +146,14 @@ pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, off
         known.verdict == verdict
             && (known.minors.0..=known.minors.1).contains(&model.runtime.minor)
             && references <= known.references_max
+            // First what it is: the questions below read further into it.
+            && model.is_instance_of(object, known.type_name.as_bytes())
             && match known.what {
                 What::Offset(at) => at == offset,
                 What::One => true,
                 What::Named(name) => model.has_plain_name(object, name.as_bytes()),
+                What::Int(value) => model.small_value(object) == Some(value),
             }
-            && model.is_instance_of(object, known.type_name.as_bytes())
     };
     KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
 }

@@ -8,6 +8,7 @@
 pub mod census;
 pub mod census_file;
 pub mod child;
+pub mod cycles;
 pub mod entry;
 pub mod findings;
 pub mod holders;

@@ -87,8 +87,9 @@ fn sentence(w: &mut Writer, one: &Finding, label: &[u8]) {
             let _ = write!(w, ": tp_traverse does not visit the reference at offset {} ({objects} instances)", one.key.what);
         }
         Verdict::LeakedBlock => {
-            let _ = write!(w, "{objects} ");
-            w.bytes(label);
+            // The label is "block of N bytes".
+            let _ = write!(w, "{objects} block{}", s(objects));
+            w.bytes(label.strip_prefix(b"block").unwrap_or(label));
             let _ = write!(w, " allocated, never freed, and nothing points to {}", if objects == 1 { "it" } else { "them" });
             if one.bytes > one.key.what as u64 * objects {
                 let _ = write!(w, " ({} bytes with what they hold)", one.bytes);

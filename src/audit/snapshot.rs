@@ -70,15 +70,23 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 /// Whether the interpreter's object allocator has been ours from the start.
 static ROUTED: AtomicBool = AtomicBool::new(false);
+/// Bytes that the interpreter's debug hooks put before each of its blocks; 0 without them.
+static HEADER_BYTES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether a failing verdict has been found in this process.
 pub fn failed() -> bool {
     FAILED.load(Ordering::Acquire)
 }
 
-/// Notes that the interpreter's objects come from the object domain.
-pub fn set_routed() {
+/// Notes that the interpreter's objects come from the object domain, each behind `header_bytes` of the interpreter's own.
+pub fn set_routed(header_bytes: u32) {
+    HEADER_BYTES.store(header_bytes, Ordering::Release);
     ROUTED.store(true, Ordering::Release);
+}
+
+/// Bytes between a block's start and what the interpreter takes for its start.
+pub fn header_bytes() -> usize {
+    HEADER_BYTES.load(Ordering::Acquire) as usize
 }
 
 /// Whether they do.
@@ -93,7 +101,7 @@ pub fn run(trigger: Trigger, stack_pointer: usize) -> Result<i32, Failure> {
     if !settings.on {
         return Err(Failure::Off);
     }
-    if BUSY.swap(true, Ordering::AcqRel) {
+    if !take_turn(trigger, settings) {
         return Err(Failure::Busy);
     }
     let result = audit(trigger, stack_pointer, settings);
@@ -101,19 +109,38 @@ pub fn run(trigger: Trigger, stack_pointer: usize) -> Result<i32, Failure> {
     result
 }
 
+/// One audit at a time. The one at exit is the last chance, so it waits for another to end; a call is told to come again, and a signal that
+/// comes in the middle of an audit is answered by it.
+fn take_turn(trigger: Trigger, settings: &Settings) -> bool {
+    let deadline = clock::monotonic_ns() + u64::from(settings.deadline_s) * 1_000_000_000;
+    while BUSY.swap(true, Ordering::AcqRel) {
+        if trigger != Trigger::Exit {
+            return false;
+        }
+        if clock::monotonic_ns() > deadline {
+            given_up(trigger, settings, format_args!("another one is still under way"));
+            return false;
+        }
+        clock::sleep_ns(1_000_000);
+    }
+    true
+}
+
+/// The system refused something without which there is no snapshot.
+fn refused(trigger: Trigger, settings: &Settings, what: &str) -> Failure {
+    given_up(trigger, settings, format_args!("the system refused {what}"));
+    Failure::Refused
+}
+
 fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) -> Result<i32, Failure> {
     finish_running(settings);
     let runtime = Runtime::get().filter(|r| r.initialized());
     let gil = runtime.is_some_and(Runtime::holds_gil);
     let thread_pointer = stop::thread_pointer();
-    let refused = |what: &str| {
-        given_up(trigger, settings, format_args!("the system refused {what}"));
-        Failure::Refused
-    };
-    let modules = Modules::gather(thread_pointer).ok_or_else(|| refused("memory"))?;
+    let modules = Modules::gather(thread_pointer).ok_or_else(|| refused(trigger, settings, "memory for the list of modules"))?;
     let control = ControlBlock::look_up();
     // SAFETY: zeros are a Handoff.
-    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or_else(|| refused("memory"))?;
+    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or_else(|| refused(trigger, settings, "memory to share with a copy of the process"))?;
     let started_ns = clock::monotonic_ns();
     let blocked = block_signals();
     heap::lock_all();
@@ -121,7 +148,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
         // SAFETY: taken above.
         unsafe { heap::unlock_all() };
         restore_signals(&blocked);
-        return Err(refused("the handler of the signal that stops threads"));
+        return Err(refused(trigger, settings, "to stop the threads"));
     };
     // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
     let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
@@ -164,7 +191,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
             // SAFETY: taken above.
             unsafe { heap::unlock_all() };
             restore_signals(&blocked);
-            Err(refused("to clone the process"))
+            Err(refused(trigger, settings, "to clone the process"))
         }
     }
 }

@@ -8,7 +8,7 @@ use super::census::Census;
 use super::findings::{Key, example};
 use super::known;
 use crate::finalizers::refcount_validator::Verdict;
-use crate::mark::BlockId;
+use crate::mark::{BlockId, Parts};
 use crate::mark::blocks::{DEAD, LIVE, OBJECT};
 use crate::python::count::Count;
 use crate::python::types::{OB_SIZE, OB_TYPE, Species, TypeInfo, read};
@@ -34,12 +34,13 @@ impl Census {
             let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(info) = self.checked_type(object) else { continue };
             let end = (object + info.basic_bytes as usize).min(base + bytes);
-            if !self.has_candidate(&info, object, end) {
+            let parts = self.parts(id, base, bytes);
+            if !self.has_candidate(&info, object, end, &parts) {
                 continue;
             }
             // SAFETY: the caller's.
             if unsafe { self.traverse(object, &mut |_, _| ()) } && self.visited().complete() {
-                self.compare_with_visited(&info, id, object, end, bytes);
+                self.compare_with_visited(&info, id, object, end, bytes, &parts);
             }
         }
     }
@@ -85,21 +86,27 @@ impl Census {
         })
     }
 
-    fn has_candidate(&self, info: &TypeInfo, object: usize, end: usize) -> bool {
-        (object + 16..end).step_by(8).any(|at| self.owned_target(info, object, at).is_some())
+    fn has_candidate(&self, info: &TypeInfo, object: usize, end: usize, parts: &Parts) -> bool {
+        let mut any = false;
+        parts.for_each_stretch(&mut |from, to| {
+            any |= (from.max(object + 16)..to.min(end)).step_by(8).any(|at| self.owned_target(info, object, at).is_some());
+        });
+        any
     }
 
-    fn compare_with_visited(&mut self, info: &TypeInfo, id: BlockId, object: usize, end: usize, bytes: usize) {
-        for at in (object + 16..end).step_by(8) {
-            let Some(target) = self.owned_target(info, object, at) else { continue };
-            if self.visited().kept().contains(&target) || !self.every_word_owns(target) {
-                continue;
+    fn compare_with_visited(&mut self, info: &TypeInfo, id: BlockId, object: usize, end: usize, bytes: usize, parts: &Parts) {
+        parts.for_each_stretch(&mut |from, to| {
+            for at in (from.max(object + 16)..to.min(end)).step_by(8) {
+                let Some(target) = self.owned_target(info, object, at) else { continue };
+                if self.visited().kept().contains(&target) || !self.every_word_owns(target) {
+                    continue;
+                }
+                let Some(numbers) = self.numbers(id, object) else { continue };
+                let known = self.model.as_ref().map_or(0, |m| known::find(m, Verdict::MissingTraverse, object, 1, at - object));
+                let key = Key { type_address: info.address, what: at - object, known };
+                self.findings.add(Verdict::MissingTraverse, key, false, 1, bytes as u64, example(object, id, numbers));
             }
-            let Some(numbers) = self.numbers(id, object) else { continue };
-            let known = self.model.as_ref().map_or(0, |m| known::find(m, Verdict::MissingTraverse, object, 1, at - object));
-            let key = Key { type_address: info.address, what: at - object, known };
-            self.findings.add(Verdict::MissingTraverse, key, false, 1, bytes as u64, example(object, id, numbers));
-        }
+        });
         debug_assert!(self.model.as_ref().is_some_and(|m| m.count(object) != Count::Dead));
         // SAFETY: an object.
         debug_assert_eq!(unsafe { read(object + OB_TYPE) }, info.address);

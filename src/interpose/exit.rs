@@ -2,9 +2,9 @@
 
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use super::python_allocators;
+use super::{late_python, python_allocators, undone_routing};
 use crate::audit::settings::Settings;
 use crate::audit::{Trigger, entry, snapshot};
 use crate::python::runtime::{Object, Runtime};
@@ -45,9 +45,14 @@ pub fn install() {
 
 /// Called once, with the GIL, when the interpreter has started.
 pub fn interpreter_started(runtime: &'static Runtime) {
-    // SAFETY: takes no arguments.
-    STARTED_IN.store(unsafe { libc::getpid() }, Ordering::Release);
     let settings = Settings::get();
+    // SAFETY: takes no arguments.
+    if STARTED_IN.swap(unsafe { libc::getpid() }, Ordering::AcqRel) != 0 {
+        if settings.at_exit {
+            say_not_the_first();
+        }
+        return;
+    }
     // SAFETY: the GIL is held, between two bytecodes.
     if settings.at_exit && unsafe { register_exit_audit(runtime) }.is_none() {
         stderr_line(format_args!("gcshim: the exit audit could not be registered with atexit; there will be none"));
@@ -93,6 +98,7 @@ unsafe extern "C" fn exit_audit(_module: Object, _arguments: Object) -> Object {
         entry::audit_here(Trigger::Exit);
     }
     let Some(runtime) = Runtime::get() else { return core::ptr::null_mut() };
+    python_allocators::interpreter_ends(runtime);
     let none = runtime.symbols.none.map_or(core::ptr::null_mut(), |n| n.get() as Object);
     if let Some(incref) = runtime.symbols.incref {
         // SAFETY: None, with the GIL.
@@ -146,6 +152,35 @@ unsafe extern "C" fn audit_now(_argument: *mut c_void) -> c_int {
     0
 }
 
+/// Once in a process: a program may start many, one after the other.
+fn say_not_the_first() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::AcqRel) {
+        stderr_line(format_args!(
+            "gcshim: no audit at exit: this interpreter is not the first in its process, and what the first left cannot be told from leaks"
+        ));
+    }
+}
+
+/// An interpreter lived here, and its start was not seen: the one line that says there was no audit.
+fn say_why_not(started: bool) {
+    match Runtime::get() {
+        // From 3.12 on a second start puts the interpreter's own allocators back (_PyRuntimeState_Init resets the whole structure).
+        Some(runtime) if started => {
+            if python_allocators::ended() && !undone_routing::still_routed(runtime) {
+                say_not_the_first();
+            }
+        }
+        Some(runtime) if !undone_routing::still_routed(runtime) => stderr_line(format_args!(
+            "gcshim: no audit: this Python was given an allocator of its own (PYTHONMALLOC, or the embedding program); run it without"
+        )),
+        None if late_python::came() => stderr_line(format_args!(
+            "gcshim: no audit: libpython was loaded when the program had started; preload it beside the shim to have one"
+        )),
+        _ => {}
+    }
+}
+
 /// Runs last of all exit handlers: waits for an audit that is still under way, and sets the exit status if it is to be set.
 extern "C" fn at_process_exit(_status: c_int, _argument: *mut c_void) {
     let settings = Settings::get();
@@ -156,14 +191,8 @@ extern "C" fn at_process_exit(_status: c_int, _argument: *mut c_void) {
         return;
     }
     snapshot::finish_running(settings);
-    if let Some(runtime) = Runtime::get()
-        && settings.at_exit
-        && started == 0
-        && !python_allocators::still_routed(runtime)
-    {
-        stderr_line(format_args!(
-            "gcshim: no audit: PYTHONMALLOC or -X dev gave this Python an allocator of its own; run it without them"
-        ));
+    if settings.at_exit {
+        say_why_not(started != 0);
     }
     if settings.exit_code != 0 && snapshot::failed() {
         // What the C library would flush after us is flushed now.

@@ -115,7 +115,7 @@ fn next_function(name: &core::ffi::CStr) -> *mut c_void {
 /// `out` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: size_t, size: size_t) -> c_int {
-    if !align.is_power_of_two() || align % size_of::<*mut c_void>() != 0 {
+    if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut c_void>()) {
         return libc::EINVAL;
     }
     let block = heap::allocate_aligned(size, align, Domain::Raw);

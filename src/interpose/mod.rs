@@ -11,6 +11,10 @@ mod c_api;
 #[cfg(not(test))]
 mod exit;
 #[cfg(not(test))]
+mod late_python;
+#[cfg(not(test))]
 mod malloc_family;
 #[cfg(not(test))]
 mod python_allocators;
+#[cfg(not(test))]
+mod undone_routing;

@@ -1,12 +1,13 @@
 //! CPython's three allocator domains, routed to the heap before `main`, so that every object is a block of its own.
 //!
 //! `PyMem_SetAllocator` takes hold from a constructor in 3.8 to 3.13, shared and static, also with `-I` and `-E`. Objects go into slabs of
-//! their own (`Domain::Object`), so that raw memory is never mistaken for an object.
+//! their own (`Domain::Object`), so that raw memory is never mistaken for an object. What undoes it later, and what is done about that, is in
+//! [`super::undone_routing`].
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::exit;
+use super::{exit, late_python, undone_routing};
 use crate::audit::settings::{self, Settings};
 use crate::audit::snapshot;
 use crate::heap::{self, Domain};
@@ -15,26 +16,39 @@ use crate::sys::text::stderr_line;
 
 /// `PyMemAllocatorEx` (CPython Include/cpython/pymem.h).
 #[repr(C)]
-struct Allocator {
-    context: *mut c_void,
-    malloc: extern "C" fn(*mut c_void, usize) -> *mut c_void,
-    calloc: extern "C" fn(*mut c_void, usize, usize) -> *mut c_void,
-    realloc: extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void,
-    free: extern "C" fn(*mut c_void, *mut c_void),
+#[derive(Clone, Copy)]
+pub struct Allocator {
+    pub context: *mut c_void,
+    pub malloc: extern "C" fn(*mut c_void, usize) -> *mut c_void,
+    pub calloc: extern "C" fn(*mut c_void, usize, usize) -> *mut c_void,
+    pub realloc: extern "C" fn(*mut c_void, *mut c_void, usize) -> *mut c_void,
+    pub free: extern "C" fn(*mut c_void, *mut c_void),
 }
 
-/// `PyMemAllocatorDomain`.
-const DOMAIN_RAW: c_int = 0;
-const DOMAIN_MEM: c_int = 1;
-const DOMAIN_OBJ: c_int = 2;
+// SAFETY: the context is the interpreter's, and only handed back to it.
+unsafe impl Sync for Allocator {}
 
-/// Where the watch for the interpreter's start stands: 0 waiting for it to be initialized, 1 asked for a pending call, 2 done.
-static WATCH: AtomicU8 = AtomicU8::new(0);
+/// `PyMemAllocatorDomain`.
+pub const DOMAIN_RAW: c_int = 0;
+const DOMAIN_MEM: c_int = 1;
+/// Objects.
+pub const DOMAIN_OBJ: c_int = 2;
+
+/// Where the watch for the interpreter's start stands: [`WAITING`] and so on.
+static WATCH: AtomicU8 = AtomicU8::new(WAITING);
+/// The interpreter is not initialized yet.
+const WAITING: u8 = 0;
+/// It has been asked for a call between two bytecodes.
+const ASKED: u8 = 1;
+/// It runs, and its exit audit is registered.
+const RUNS: u8 = 2;
+/// It is being finalized; it may be initialized again.
+const ENDS: u8 = 3;
 
 macro_rules! hooks {
     ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $before:expr) => {
         extern "C" fn $malloc(_context: *mut c_void, size: usize) -> *mut c_void {
-            $before;
+            $before();
             heap::allocate(size, $domain).cast()
         }
         extern "C" fn $calloc(_context: *mut c_void, count: usize, size: usize) -> *mut c_void {
@@ -48,9 +62,13 @@ macro_rules! hooks {
         }
     };
 }
-hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, ());
-hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, ());
-hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch());
+hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, || ());
+hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, || ());
+hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch);
+
+const RAW: Allocator = Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
+const WATCHING: Allocator = Allocator { malloc: watching_malloc, calloc: watching_calloc, realloc: watching_realloc, ..RAW };
+const OBJECT: Allocator = Allocator { malloc: object_malloc, calloc: object_calloc, realloc: object_realloc, ..RAW };
 
 extern "C" fn free(_context: *mut c_void, block: *mut c_void) {
     heap::free(block.cast());
@@ -66,21 +84,50 @@ pub fn install() {
         Err(why) => return say_unsupported(why),
     };
     settings::report_mistakes();
-    let Some(set) = runtime.symbols.set_allocator else { return };
-    let raw = Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
-    let watching = Allocator { malloc: watching_malloc, calloc: watching_calloc, realloc: watching_realloc, ..raw };
-    // SAFETY: the structures have CPython's layout and are copied; it is early enough: nothing has been allocated yet.
-    unsafe {
-        set(DOMAIN_RAW, (&raw const raw).cast_mut().cast());
-        set(DOMAIN_MEM, (&raw const raw).cast_mut().cast());
-        set(DOMAIN_OBJ, (&raw const watching).cast_mut().cast());
+    undone_routing::prepare(runtime);
+    route(runtime);
+    snapshot::set_routed(0);
+}
+
+/// Gives the interpreter our functions for all three domains.
+pub fn route(runtime: &Runtime) {
+    set(runtime, DOMAIN_RAW, &RAW);
+    route_objects(runtime);
+}
+
+/// For what is allocated with the interpreter's lock held.
+pub fn route_objects(runtime: &Runtime) {
+    set(runtime, DOMAIN_MEM, &RAW);
+    set(runtime, DOMAIN_OBJ, &WATCHING);
+}
+
+/// `PyMem_SetAllocator`.
+pub fn set(runtime: &Runtime, domain: c_int, allocator: &Allocator) {
+    if let Some(set) = runtime.symbols.set_allocator {
+        // SAFETY: the structure has CPython's layout and is copied. Where it replaces another while other threads read it: any mixture of the
+        // functions that this module exchanges is right, as they use the same heap.
+        unsafe { set(domain, core::ptr::from_ref(allocator).cast_mut().cast()) };
     }
-    snapshot::set_routed();
+}
+
+/// Our `malloc` functions for objects, as addresses.
+pub fn object_mallocs() -> [usize; 2] {
+    [OBJECT, WATCHING].map(|a| a.malloc as usize)
+}
+
+/// `PyMem_GetAllocator`.
+pub fn get(runtime: &Runtime, domain: c_int) -> Allocator {
+    let mut now = RAW;
+    if let Some(get) = runtime.symbols.get_allocator {
+        // SAFETY: the structure has CPython's layout and is filled by the call.
+        unsafe { get(domain, (&raw mut now).cast()) };
+    }
+    now
 }
 
 fn say_unsupported(why: Unsupported) {
     match why {
-        Unsupported::NoPython => {}
+        Unsupported::NoPython => late_python::none_at_start(),
         Unsupported::Version => stderr_line(format_args!(
             "gcshim: this Python is not supported (CPython 3.{MINOR_MIN} to 3.{MINOR_MAX} are); it runs without audits"
         )),
@@ -96,55 +143,57 @@ fn say_unsupported(why: Unsupported) {
 
 /// On each object allocated until the interpreter is initialized: then asks it for a call between two bytecodes, where the exit audit
 /// can be registered with the `atexit` module.
+#[inline]
+fn watch() {
+    let at = WATCH.load(Ordering::Relaxed);
+    if at == WAITING || at == ENDS {
+        watch_closely(at);
+    }
+}
+
 #[cold]
 #[inline(never)]
-fn watch() {
-    if WATCH.load(Ordering::Relaxed) != 0 {
-        return;
-    }
+fn watch_closely(at: u8) {
+    undone_routing::first_object();
     let Some(runtime) = Runtime::get() else { return };
-    if !runtime.initialized() || WATCH.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    let initialized = runtime.initialized();
+    if at == ENDS && !initialized {
+        _ = WATCH.compare_exchange(ENDS, WAITING, Ordering::AcqRel, Ordering::Relaxed);
+    }
+    if at != WAITING || !initialized || WATCH.compare_exchange(WAITING, ASKED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
         return;
     }
     let Some(add) = runtime.symbols.add_pending_call else { return };
     // SAFETY: the interpreter is initialized; the function may be called from any thread, with or without the GIL.
     if unsafe { add(started, core::ptr::null_mut()) } != 0 {
         // The queue is full: try again at the next object.
-        WATCH.store(0, Ordering::Release);
+        WATCH.store(WAITING, Ordering::Release);
     }
 }
 
 /// The pending call: the interpreter runs, the GIL is held.
 unsafe extern "C" fn started(_argument: *mut c_void) -> c_int {
-    WATCH.store(2, Ordering::Release);
+    WATCH.store(RUNS, Ordering::Release);
     let Some(runtime) = Runtime::get() else { return 0 };
-    if let Some(set) = runtime.symbols.set_allocator {
-        let plain = Allocator {
-            context: core::ptr::null_mut(),
-            malloc: object_malloc,
-            calloc: object_calloc,
-            realloc: object_realloc,
-            free,
-        };
-        // SAFETY: copied word by word while other threads may read it; any mixture of the old and the new functions is right, as both
-        // use the same heap and domain.
-        unsafe { set(DOMAIN_OBJ, (&raw const plain).cast_mut().cast()) };
-    }
+    exchange(runtime, &WATCHING, &OBJECT);
     exit::interpreter_started(runtime);
     0
 }
 
-/// Whether the interpreter uses our functions for objects now.
-pub fn still_routed(runtime: &Runtime) -> bool {
-    let mut now = Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
-    if let Some(get) = runtime.symbols.get_allocator {
-        // SAFETY: the structure has CPython's layout and is filled by the call.
-        unsafe { get(DOMAIN_OBJ, (&raw mut now).cast()) };
-    }
-    now.malloc as usize == object_malloc as *const () as usize || now.malloc as usize == watching_malloc as *const () as usize
+/// The interpreter is about to be finalized. An embedding program may initialize it again: that start is watched for too.
+pub fn interpreter_ends(runtime: &Runtime) {
+    WATCH.store(ENDS, Ordering::Release);
+    exchange(runtime, &OBJECT, &WATCHING);
 }
 
-/// Whether the exit audit could be registered.
-pub fn started_seen() -> bool {
-    WATCH.load(Ordering::Acquire) == 2
+/// Exchanges our functions for objects, unless somebody (`tracemalloc`, the debug hooks) has put theirs over them: to take those away is not ours.
+fn exchange(runtime: &Runtime, from: &Allocator, to: &Allocator) {
+    if get(runtime, DOMAIN_OBJ).malloc as usize == from.malloc as usize {
+        set(runtime, DOMAIN_OBJ, to);
+    }
+}
+
+/// Whether an interpreter whose exit audit was registered has been finalized, or is about to be.
+pub fn ended() -> bool {
+    !matches!(WATCH.load(Ordering::Acquire), RUNS | ASKED)
 }

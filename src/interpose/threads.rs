@@ -19,7 +19,7 @@ fn on_new_cache() {
     let key = KEY.load(Acquire);
     if key != 0 {
         // SAFETY: the key exists. The value only has to be something other than null. For a high key this allocates; the cache is in place.
-        unsafe { libc::pthread_setspecific(key - 1, 1 as *const c_void) };
+        unsafe { libc::pthread_setspecific(key - 1, core::ptr::dangling()) };
     }
 }
 

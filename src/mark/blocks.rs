@@ -37,7 +37,7 @@ pub const SETTLED: u8 = 1 << 6;
 /// An example of a finding: its holders are looked for.
 pub const WANTED: u8 = 1 << 7;
 
-/// Bytes from the block's start to the object, by code. CPython 3.8-3.15: `PyGC_Head` is 16 bytes, the pre-header of 3.11+ another 16.
+/// Bytes from the block's start (behind [`Blocks::header_bytes`]) to the object, by code. CPython 3.8-3.15: `PyGC_Head` is 16 bytes, the pre-header of 3.11+ another 16.
 pub const OBJECT_OFFSETS: [usize; 4] = [usize::MAX, 0, 16, 32];
 
 /// All blocks.
@@ -48,17 +48,24 @@ pub struct Blocks {
     words: Array<u32>,
     tagged: Array<u32>,
     owned: Array<u32>,
+    /// For each run of [`RUN`] blocks the span of the first: from there it is a step or two to any block's span.
+    run_span: Array<u32>,
     span_count: u32,
     total: u32,
     live: u32,
+    /// Bytes that the program's own layer over the heap puts before what it hands out.
+    pub header_bytes: usize,
 }
 
+/// See [`Blocks`]: a small power of two, so that a slab's blocks are many runs.
+const RUN: u32 = 64;
+
 impl Blocks {
-    /// Numbers all blocks ever handed out and strikes off those on free lists.
+    /// Numbers all blocks ever handed out and strikes off those on free lists. Objects begin `header_bytes` later than in a block of their own.
     ///
     /// # Safety
     /// Only in a snapshot: nobody else may change the heap.
-    pub unsafe fn take() -> Option<Blocks> {
+    pub unsafe fn take(header_bytes: usize) -> Option<Blocks> {
         let span_count = view::span_count();
         let mut first = Array::<u32>::new(span_count as usize + 1)?;
         let mut spans = Array::<SpanView>::new(span_count as usize)?;
@@ -70,9 +77,18 @@ impl Blocks {
             total = total.checked_add(span.carved)?;
         }
         first[span_count as usize] = total;
+        let mut run_span = Array::<u32>::new((total / RUN) as usize + 1)?;
+        let mut span = 0u32;
+        for run in 0..=total / RUN {
+            while span < span_count && first[span as usize + 1] <= run * RUN {
+                span += 1;
+            }
+            run_span[run as usize] = span;
+        }
         let mut blocks = Blocks {
             first,
             spans,
+            run_span,
             state: Array::new(total as usize)?,
             words: Array::new(total as usize)?,
             tagged: Array::new(total as usize)?,
@@ -80,6 +96,7 @@ impl Blocks {
             span_count,
             total,
             live: total,
+            header_bytes,
         };
         blocks.state.fill(LIVE);
         // SAFETY: the caller vouches for the snapshot.
@@ -148,8 +165,8 @@ impl Blocks {
 
     /// Start and length of a block.
     pub fn extent(&self, id: BlockId) -> (usize, usize) {
-        let span = self.first.partition_point(|&f| f <= id.0) - 1;
-        self.extent_in(span as u32, id.0 - self.first[span])
+        let (span, index) = self.place(id);
+        self.extent_in(span, index)
     }
 
     /// Start and length of a block whose span and index are known.
@@ -163,15 +180,18 @@ impl Blocks {
 
     /// Span and index of a block.
     pub fn place(&self, id: BlockId) -> (u32, u32) {
-        let span = self.first.partition_point(|&f| f <= id.0) - 1;
-        (span as u32, id.0 - self.first[span])
+        let mut span = self.run_span.get((id.0 / RUN) as usize).copied().unwrap_or(0) as usize;
+        while self.first.get(span + 1).is_some_and(|&next| next <= id.0) {
+            span += 1;
+        }
+        (span as u32, id.0 - self.first.get(span).copied().unwrap_or(0))
     }
 
     /// Address of the object in a block, if it has one.
     #[inline]
     pub fn object(&self, id: BlockId, base: usize) -> Option<usize> {
         let code = (self.state(id) & OBJECT) >> OBJECT_SHIFT;
-        (code != 0).then(|| base + OBJECT_OFFSETS[code as usize])
+        (code != 0).then(|| base + self.header_bytes + OBJECT_OFFSETS[code as usize])
     }
 
     /// The object's address from the block's id alone.

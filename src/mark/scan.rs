@@ -1,7 +1,7 @@
 //! The scan: words in, blocks out.
 
 use super::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT};
-use super::{BlockId, Blocks, Hit, Shapes, Statics};
+use super::{BlockId, Blocks, Hit, Parts, Shapes, Statics};
 use crate::heap::view;
 use crate::meta::Array;
 
@@ -84,20 +84,12 @@ impl<'a, S: Shapes> Marker<'a, S> {
 
     fn block(&mut self, id: BlockId, base: usize, bytes: usize, reaching: bool) {
         let dead = self.blocks.state(id) & DEAD != 0;
-        // The parts are few; collecting them first keeps the borrow of the blocks short.
-        let mut parts = [(0, 0); 8];
-        let mut count = 0;
-        self.shapes.strong_parts(self.blocks, id, base, bytes, &mut |start, end| {
-            if let Some(slot) = parts.get_mut(count) {
-                *slot = (start, end);
-                count += 1;
-            }
-        });
-        for &(start, end) in parts.iter().take(count) {
-            let dead = dead && self.shapes.kept_by_dead(self.blocks, id, base) != Some(start);
+        let kept = if dead { self.shapes.kept_by_dead(self.blocks, id, base) } else { None };
+        Parts::of(self.shapes, self.blocks, id, base, bytes).for_each_stretch(&mut |start, end| {
+            let dead = dead && kept != Some(start);
             // SAFETY: parts of a live block of the snapshot.
-            unsafe { self.scan(start, end.min(base + bytes), dead, reaching, Some(id)) };
-        }
+            unsafe { self.scan(start, end, dead, reaching, Some(id)) };
+        });
     }
 
     #[inline]

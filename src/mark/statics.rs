@@ -67,10 +67,15 @@ impl Statics {
 
     /// Notes an owner of the object at an address.
     pub fn add_owner(&mut self, address: usize) {
+        self.add_owners(address, 1);
+    }
+
+    /// Notes several owners at once.
+    pub fn add_owners(&mut self, address: usize, owners: u32) {
         if let Some(slot) = self.slot(address)
             && let Some(n) = self.owned.get_mut(slot)
         {
-            *n += 1;
+            *n += owners;
         }
     }
 

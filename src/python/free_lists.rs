@@ -16,7 +16,11 @@ const FILL: usize = 80;
 /// In the snapshot child, after `guard::install`, with the GIL held at the moment of the snapshot.
 pub unsafe fn fill(runtime: &Runtime) {
     let s = &runtime.symbols;
-    let (Some(list), Some(dict), Some(set), Some(decref)) = (s.list_new, s.dict_new, s.dict_set, s.decref) else { return };
+    let (Some(list), Some(dict), Some(set), Some(string), Some(decref)) =
+        (s.list_new, s.dict_new, s.dict_set, s.string_new, s.decref)
+    else {
+        return;
+    };
     let mut made: [Object; FILL] = [core::ptr::null_mut(); FILL];
     let drop_all = |made: &mut [Object; FILL]| {
         for object in made.iter_mut().filter(|o| !o.is_null()) {
@@ -32,8 +36,8 @@ pub unsafe fn fill(runtime: &Runtime) {
                 *slot = list(0);
             }
             drop_all(&mut made);
-            // A dict with an entry has a table of its own; dropped, it fills both free lists.
-            let key = s.none.map_or(core::ptr::null_mut(), |n| n.get() as Object);
+            // A dict with an entry has a table of its own; dropped, it fills both free lists. From 3.11 on only tables of str keys are kept.
+            let key = string(c"key".as_ptr());
             for slot in &mut made {
                 *slot = dict();
                 if !slot.is_null() && !key.is_null() {
@@ -41,6 +45,9 @@ pub unsafe fn fill(runtime: &Runtime) {
                 }
             }
             drop_all(&mut made);
+            if !key.is_null() {
+                decref(key);
+            }
         });
     }
 }

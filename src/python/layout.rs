@@ -15,6 +15,12 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
 /// `ascii` 1, in 3.8 to 3.13.
 pub const STRING_STATE: usize = 32;
 
+/// References to None that the type attribute cache owns once it is cleared: 3.11's `type_cache_clear` (typeobject.c) puts None in place of each
+/// of the `1 << MCACHE_SIZE_EXP` names, others put NULL there. In 3.12 None has no count.
+pub const fn type_cache_nones(minor: u8) -> u32 {
+    if minor == 11 { 1 << 12 } else { 0 }
+}
+
 /// `PyModuleObject.md_def` (pycore_moduleobject.h; until 3.9 moduleobject.c), behind the header and `md_dict`.
 pub const MODULE_DEF: usize = 24;
 /// `PyModuleDef.m_name` (moduleobject.h), behind `PyModuleDef_Base`.
@@ -43,9 +49,94 @@ pub const fn string_pointers(minor: u8, state: u32) -> (usize, usize) {
     (40, to)
 }
 
+/// `PyListObject` (cpython/listobject.h): `ob_item` after the header, then `allocated`.
+pub const LIST_ITEMS: usize = 24;
+
+/// `PyDictObject.ma_keys` (cpython/dictobject.h), behind the header, `ma_used` and `ma_version_tag`, in 3.8 to 3.13.
+pub const DICT_KEYS: usize = 32;
+
+/// `PyDictObject.ma_values`, behind `ma_keys`: the values of a dict that shares its keys with others.
+pub const DICT_VALUES: usize = 40;
+
+/// Where an instance with a managed dict keeps the pointer to its values, in words before it: 3.11 `_PyObject_ValuesPointer` (-4), 3.12
+/// `_PyObject_DictOrValuesPointer` (-3; bit 0 set means values, stored as pointer less 1). From 3.13 on they stand behind it.
+pub const fn values_pointer(minor: u8) -> Option<usize> {
+    match minor {
+        11 => Some(32),
+        12 => Some(24),
+        _ => None,
+    }
+}
+
+/// How many of the values of a `PyDictValues` of 3.11 and 3.12 can be set (pycore_dict.h, `_PyDictValues_AddToInsertionOrder`). `before` are the
+/// bytes before the values, the nearest first: the size of the prefix; how many values are set; and which, in order of insertion. `None` if
+/// they do not look like that.
+pub fn values_set(before: &[u8]) -> Option<usize> {
+    let (&prefix_bytes, rest) = before.split_first()?;
+    let (&count, order) = rest.split_first()?;
+    let order = order.get(..count.into())?;
+    let last = order.iter().map(|&index| usize::from(index) + 1).max().unwrap_or(0);
+    (usize::from(count) + 2 <= usize::from(prefix_bytes) && last + 2 <= usize::from(prefix_bytes)).then_some(last)
+}
+
+/// `struct _dictvalues` of 3.13 (pycore_dict.h): bytes `capacity`, `size`, `embedded`, `valid`, padding; then the values.
+pub const VALUES_HEADER_BYTES: usize = 8;
+
+/// The bytes before `dk_indices` of `PyDictKeysObject` (Objects/dict-common.h, from 3.11 pycore_dict.h). Until 3.10 five words: `dk_refcnt`,
+/// `dk_size`, `dk_lookup`, `dk_usable`, `dk_nentries`. Then four: `dk_refcnt`; `dk_log2_size` 1, `dk_log2_index_bytes` 1, `dk_kind` 1,
+/// `dk_version` 4; `dk_usable`; `dk_nentries`.
+pub const fn dict_keys_header(minor: u8) -> usize {
+    if minor <= 10 { 40 } else { 32 }
+}
+
+/// `PySetObject` (cpython/setobject.h; until 3.8 setobject.h): header, `fill` 16, `used` 24, `mask` 32, `table` 40, `hash` 48, `finger` 56,
+/// `smalltable` of eight `setentry`s (key, hash) 64, `weakreflist`.
+pub const SET_MASK: usize = 32;
+/// See [`SET_MASK`].
+pub const SET_TABLE: usize = 40;
+/// See [`SET_MASK`].
+pub const SET_SMALL_TABLE: (usize, usize) = (64, 192);
+
+/// Where a frame object of 3.8 to 3.10 keeps what (frameobject.h, from 3.9 cpython/frameobject.h).
+pub struct FrameLayout {
+    /// `f_valuestack`: where the stack of the evaluation begins, behind the locals.
+    pub value_stack: usize,
+    /// `f_gen`: the generator whose frame it is, borrowed.
+    pub generator: usize,
+    /// The first free place of the stack, if the frame is not running.
+    pub top: FrameTop,
+}
+
+/// See [`FrameLayout`].
+pub enum FrameTop {
+    /// `f_stacktop`: its address; 0 while the frame runs, and when it is done.
+    Address(usize),
+    /// `f_stackdepth`, 32 bits: its number; negative while the frame runs.
+    Depth(usize),
+}
+
+/// Of frame objects; from 3.11 on frames live on the data stack, and the objects have a view of them.
+pub const fn frame(minor: u8) -> Option<FrameLayout> {
+    match minor {
+        8 | 9 => Some(FrameLayout { value_stack: 64, generator: 96, top: FrameTop::Address(72) }),
+        10 => Some(FrameLayout { value_stack: 64, generator: 88, top: FrameTop::Depth(80) }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_values_that_are_set_are_listed_before_them() {
+        // Three values were set: 0, 2, 1; of at most six.
+        assert_eq!(values_set(&[8, 3, 0, 2, 1, 9, 9, 9]), Some(3));
+        assert_eq!(values_set(&[8, 0, 7, 7, 7, 7, 7, 7]), Some(0));
+        assert_eq!(values_set(&[8, 1, 200, 0, 0, 0, 0, 0]), None);
+        assert_eq!(values_set(&[8, 7, 0, 1, 2, 3, 4, 5]), None);
+        assert_eq!(values_set(&[8]), None);
+    }
 
     #[test]
     fn a_plain_ascii_string_of_3_12_has_no_pointers() {

@@ -11,5 +11,7 @@ pub mod layout;
 pub mod naming;
 pub mod objects;
 pub mod runtime;
+pub mod shapes;
+pub mod tables;
 pub mod traverse;
 pub mod types;

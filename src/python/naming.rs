@@ -57,11 +57,14 @@ const TP_GETATTRO: usize = 144;
 /// Previews of strings and bytes show this many characters.
 const PREVIEW_CHARACTERS: isize = 60;
 
+/// Items shown of a list or tuple.
+const ITEMS_SHOWN: usize = 2;
+
 impl Model {
     /// The name of a type as Python would print it: `list`, `collections.deque`, `__main__.Thing`.
     pub fn type_name(&mut self, address: usize, with_interpreter: bool) -> Name {
         let mut name = Name::default();
-        if with_interpreter && self.types.known(address).is_some_and(|t| self.types.info(t).heap) {
+        if with_interpreter && self.types.is_heap(address) {
             let module = self.type_attribute(address, c"__module__");
             let qualified = self.type_attribute(address, c"__qualname__");
             if !qualified.is_empty() {
@@ -134,9 +137,7 @@ impl Model {
             text.push(name.as_bytes());
             text.push(b"'>");
         } else if matches!(info.species, Species::List | Species::Tuple) {
-            // SAFETY: a variable-size object.
-            let n = unsafe { read(object + OB_SIZE) };
-            let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{n} items"));
+            self.push_items(object, info.species, with_interpreter, &mut text);
         } else if with_interpreter {
             // SAFETY: in the child, with the GIL as the snapshot had it; guarded.
             unsafe {
@@ -151,6 +152,34 @@ impl Model {
             }
         }
         text
+    }
+
+    /// The number of a list's or tuple's items, and the first of them.
+    fn push_items<const N: usize>(&mut self, object: usize, species: Species, with_interpreter: bool, text: &mut Text<N>) {
+        // SAFETY: a variable-size object; a list's items stand in a block of their own, a tuple's behind its size.
+        let (n, items) = unsafe {
+            let items = object + OB_SIZE + 8;
+            (read(object + OB_SIZE), if species == Species::List { read(items) } else { items })
+        };
+        let _ = core::fmt::Write::write_fmt(text, format_args!("{n} item{}", if n == 1 { "" } else { "s" }));
+        for i in 0..n.min(ITEMS_SHOWN) {
+            text.push(if i == 0 { b": " } else { b", " });
+            // SAFETY: i < n.
+            let item = unsafe { read(items + 8 * i) };
+            let Some(info) = self.info(item).copied() else { return };
+            if with_interpreter && matches!(info.species, Species::Str | Species::Leaf) {
+                let mut one = Text::<40>::default();
+                // SAFETY: in the child, with the GIL as the snapshot had it; guarded.
+                unsafe { guard::call(|| self.push_repr(item, &mut one)) };
+                text.push(one.as_bytes());
+            } else {
+                let name = self.type_name(info.address, with_interpreter);
+                text.push(name.as_bytes());
+            }
+        }
+        if n > ITEMS_SHOWN {
+            text.push(", …".as_bytes());
+        }
     }
 
     unsafe fn push_attribute<const N: usize>(&self, object: usize, name: &CStr, text: &mut Text<N>) {

@@ -1,18 +1,17 @@
-//! Which blocks hold objects, and which of their words own something.
+//! Which blocks hold objects.
 
 use core::ffi::c_char;
 
 use super::count::{self, Count};
 use super::layout;
 use super::runtime::Runtime;
-use super::types::{self, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
+use super::tables::{self, Table, Tables};
+use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
 use crate::mark::blocks::{DEAD, OBJECT, OBJECT_OFFSETS, OBJECT_SHIFT};
-use crate::mark::{BlockId, Blocks, Hit, Shapes, Statics};
+use crate::mark::{BlockId, Blocks, Statics};
 use crate::meta::Array;
+use crate::roots::loader;
 use crate::weakref_hooks;
-
-/// `PyListObject` (cpython/listobject.h): `ob_item` after the header, then `allocated`.
-const LIST_ITEMS: usize = 24;
 
 /// The object model of one snapshot.
 pub struct Model {
@@ -20,10 +19,8 @@ pub struct Model {
     pub runtime: &'static Runtime,
     /// Its types.
     pub types: Types,
-    /// Item arrays of lists: block id plus 1 -> bytes in use; what lies behind is stale.
-    used: Array<(u32, u32)>,
-    used_count: usize,
-    used_mask: usize,
+    /// The raw blocks whose words do not all count.
+    pub tables: Tables,
     /// Live objects found in blocks.
     pub objects: u32,
 }
@@ -33,28 +30,30 @@ impl Model {
     ///
     /// `everywhere`: the interpreter's objects do not have slabs of their own (its allocator was not ours to route), so all blocks are looked at.
     pub fn take(runtime: &'static Runtime, blocks: &mut Blocks, statics: &Statics, everywhere: bool) -> Option<Model> {
-        let slots = (blocks.total() as usize / 2).next_power_of_two().max(1024);
-        let mut model = Model {
-            runtime,
-            types: Types::new(runtime)?,
-            used: Array::new(slots)?,
-            used_count: 0,
-            used_mask: slots - 1,
-            objects: 0,
-        };
+        let mut model = Model { runtime, types: Types::new(runtime)?, tables: Tables::new(blocks.total())?, objects: 0 };
         blocks.for_each_live(&mut |blocks, id, base, bytes, in_object_span| {
             if (in_object_span || everywhere)
                 && let Some(code) = model.identify(blocks, statics, base, bytes)
             {
                 model.note(blocks, id, base, code);
+            // SAFETY: a live block.
+            } else if let Some(maps) = unsafe { loader::table(base, bytes) } {
+                // What the dynamic linker made holds no object; the rest of its blocks is left from whatever lived there before.
+                blocks.set(id, DEAD);
+                maps.for_each(|map| {
+                    if let Some(hit) = blocks.resolve(map) {
+                        blocks.set(hit.id, DEAD);
+                    }
+                });
             }
         });
-        // Types that a library made by hand in raw memory are objects too.
+        // Types that a library made by hand in raw memory are objects too. (Behind a header there is no telling where raw memory begins.)
         let mut by_hand = Array::<usize>::new(4096)?;
         let mut count = 0;
         model.types.for_each(&mut |_, info| {
             if let Some(hit) = blocks.resolve(info.address)
                 && blocks.state(hit.id) & OBJECT == 0
+                && blocks.header_bytes == 0
                 && blocks.extent_in(hit.span, hit.index).0 == info.address
                 && let Some(slot) = by_hand.get_mut(count)
             {
@@ -73,7 +72,7 @@ impl Model {
     /// Where the object begins (a code for [`OBJECT_OFFSETS`]), if one does: its type must be a type, and agree with the place.
     fn identify(&mut self, blocks: &Blocks, statics: &Statics, base: usize, bytes: usize) -> Option<u8> {
         for code in [1u8, 2, 3] {
-            let object = base + OBJECT_OFFSETS[code as usize];
+            let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
             if object + 16 > base + bytes {
                 return None;
             }
@@ -88,7 +87,7 @@ impl Model {
                     layout::TIME_BYTES if self.is_instance_of(object, b"datetime.time") => layout::NAIVE_TIME_BYTES,
                     basic => basic,
                 };
-                let fits = prefix == object - base && prefix + least <= bytes;
+                let fits = prefix == OBJECT_OFFSETS[code as usize] && object - base + least <= bytes;
                 // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
                 if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {
                     return Some(code);
@@ -99,47 +98,69 @@ impl Model {
     }
 
     fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8) {
-        let object = base + OBJECT_OFFSETS[code as usize];
+        let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
         blocks.set(id, code << OBJECT_SHIFT);
         if self.count(object) == Count::Dead {
             blocks.set(id, DEAD);
             return;
         }
         self.objects += 1;
-        if self.info(object).is_some_and(|t| t.species == Species::List) {
-            // SAFETY: a list object.
-            let (items, size) = unsafe { (read(object + LIST_ITEMS), read(object + OB_SIZE)) };
-            if let Some(hit) = blocks.resolve(items)
-                && blocks.extent_in(hit.span, hit.index).0 == items
-            {
-                self.set_used(hit.id, size.saturating_mul(8).min(u32::MAX as usize) as u32);
-            }
-        }
+        let Some(&info) = self.info(object) else { return };
+        // SAFETY: a live object.
+        unsafe { self.note_tables(blocks, &info, object) };
     }
 
-    fn set_used(&mut self, id: BlockId, bytes: u32) {
-        // Half full is enough; a list beyond that is scanned to its end, stale words and all.
-        if self.used_count * 2 >= self.used_mask {
-            return;
+    /// Notes the raw blocks that an object keeps its references in.
+    unsafe fn note_tables(&mut self, blocks: &Blocks, info: &TypeInfo, object: usize) {
+        let minor = self.runtime.minor;
+        // SAFETY: the caller's; each field is one of the object's.
+        let field = |at: usize| unsafe { read(object + at) };
+        if info.managed_dict
+            && let Some(at) = layout::values_pointer(minor)
+        {
+            // SAFETY: the caller's: the words before an object with a managed dict are its own.
+            let word = unsafe { read(object - at) };
+            match minor {
+                11 => self.note_values(blocks, word),
+                _ if word & 1 != 0 => self.note_values(blocks, word + 1),
+                _ => {}
+            }
         }
-        let mut at = id.0 as usize & self.used_mask;
-        while self.used[at].0 != 0 && self.used[at].0 != id.0 + 1 {
-            at = (at + 1) & self.used_mask;
-        }
-        if self.used[at].0 == 0 {
-            self.used_count += 1;
-        }
-        self.used[at] = (id.0 + 1, bytes);
+        let (address, table) = match info.container {
+            Container::None => return,
+            Container::List => (field(layout::LIST_ITEMS), Table::Items(field(OB_SIZE).saturating_mul(8))),
+            Container::Dict => {
+                let (keys, values) = (field(layout::DICT_KEYS), field(layout::DICT_VALUES));
+                if values != 0 && minor <= 10 {
+                    // SAFETY: a dict has its table.
+                    let count = unsafe { tables::entries_in_use(minor, keys) };
+                    self.tables.note(blocks, values, Table::Items(count.saturating_mul(8)));
+                } else if values != 0 && minor <= 12 {
+                    self.note_values(blocks, values);
+                }
+                (keys, Table::DictKeys)
+            }
+            Container::Set => {
+                (field(layout::SET_TABLE), Table::SetEntries(field(layout::SET_MASK).saturating_add(1).saturating_mul(16)))
+            }
+            // A heap type's doc is a copy of its own: text to the end, and behind it.
+            Container::Type => (field(types::TP_DOC), Table::Items(0)),
+        };
+        self.tables.note(blocks, address, table);
     }
 
-    fn used(&self, id: BlockId) -> Option<usize> {
-        let mut at = id.0 as usize & self.used_mask;
-        loop {
-            match self.used[at] {
-                (0, _) => return None,
-                (key, bytes) if key == id.0 + 1 => return Some(bytes as usize),
-                _ => at = (at + 1) & self.used_mask,
-            }
+    /// Notes the block of a `PyDictValues` of 3.11 or 3.12.
+    fn note_values(&mut self, blocks: &Blocks, values: usize) {
+        let Some(hit) = blocks.resolve(values) else { return };
+        let base = blocks.extent_in(hit.span, hit.index).0;
+        let mut before = [0u8; 40];
+        let before = before.get_mut(..values - base).unwrap_or(&mut []);
+        for (i, byte) in before.iter_mut().enumerate() {
+            // SAFETY: inside a live block: at or behind its start.
+            *byte = unsafe { core::ptr::read_volatile((values - 1 - i) as *const u8) };
+        }
+        if let Some(count) = layout::values_set(before) {
+            self.tables.set(hit.id, Table::Items(values + 8 * count - base));
         }
     }
 
@@ -163,7 +184,13 @@ impl Model {
     /// Whether a GC object hangs in the collector's list: `_gc_next` is not 0 (pycore_gc.h, `_PyObject_GC_IS_TRACKED`, 3.8-3.13).
     pub fn is_tracked(&self, object: usize) -> bool {
         // SAFETY: the caller has a GC object's address; its head stands before it.
-        self.info(object).is_some_and(|t| t.gc) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+        self.is_collectors(object) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+    }
+
+    /// Whether an object is of the collector, and has a head: its type is, and of types only those made at run time (`type_is_gc` in
+    /// typeobject.c). What stands before a type that a library built by hand is none of its own, and until 3.8 visiting it is a fatal error.
+    pub fn is_collectors(&self, object: usize) -> bool {
+        self.info(object).is_some_and(|t| t.gc && (t.species != Species::Type || types::is_heap_type(object)))
     }
 
     /// Whether an object is a string in the interned table whose two references are not counted: of `PyASCIIObject.state` the low two bits `interned`, 1 for a mortal one (unicodeobject.h, 3.8-3.13).
@@ -191,7 +218,7 @@ impl Model {
         false
     }
 
-    /// Whether an object is the module of this name (by its definition), or the plain ASCII string of this text.
+    /// Whether an object is the module of this name (by its definition), the plain ASCII string of this text, or the type of this `tp_name`.
     pub fn has_plain_name(&self, object: usize, name: &[u8]) -> bool {
         let Some(info) = self.info(object) else { return false };
         match info.species {
@@ -203,6 +230,8 @@ impl Model {
                         && core::ffi::CStr::from_ptr(read(definition + layout::MODULE_DEF_NAME) as *const c_char).to_bytes() == name
                 }
             }
+            // SAFETY: a ready type has its name as a C string.
+            Species::Type => unsafe { core::ffi::CStr::from_ptr(read(object + types::TP_NAME) as *const c_char) }.to_bytes() == name,
             Species::Str => {
                 // SAFETY: a str object has its state; a compact ASCII one its characters behind the header, as many as it is long.
                 unsafe {
@@ -218,15 +247,22 @@ impl Model {
         }
     }
 
-    fn body_end(&self, info: &TypeInfo, object: usize, block_end: usize) -> usize {
-        match info.species {
-            Species::Leaf => object + 16,
-            Species::Code | Species::List | Species::Dict => object + info.basic_bytes as usize,
-            // SAFETY: a tuple object.
-            Species::Tuple => object + 24 + 8 * unsafe { read(object + OB_SIZE) },
-            // The rest of the block is left from whatever lived there before.
-            _ if info.fixed => object + (info.basic_bytes as usize).next_multiple_of(8),
-            _ => block_end,
+    /// The value of an int of one or two digits that is positive; `None` for any other, and from 3.12 on, whose ints are laid out differently.
+    ///
+    /// `PyLongObject` until 3.11 (longintrepr.h): `ob_size` digits of 30 bits, 4 bytes each, behind it; a negative size is a negative int.
+    pub fn small_value(&self, object: usize) -> Option<u64> {
+        if self.runtime.minor > 11 {
+            return None;
+        }
+        // SAFETY: an object whose chain of bases has int has a size and as many digits.
+        unsafe {
+            let size = read(object + OB_SIZE);
+            let digits = read(object + OB_SIZE + 8) as u64;
+            match size {
+                1 => Some(digits & 0xffff_ffff),
+                2 => Some((digits & 0xffff_ffff) | (digits >> 32) << 30),
+                _ => None,
+            }
         }
     }
 }
@@ -257,53 +293,4 @@ unsafe fn is_plausible(blocks: &Blocks, statics: &Statics, object: usize, gc: bo
         && (blocks.resolve(next).is_some() || statics.contains(next))
         // SAFETY: a node in a live block or a writable segment.
         && unsafe { read(next + 8) } & !3 == head
-}
-
-impl Shapes for Model {
-    fn strong_parts(&self, blocks: &Blocks, id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(usize, usize)) {
-        let block_end = base + bytes;
-        let Some(object) = blocks.object(id, base) else {
-            let end = self.used(id).map_or(block_end, |used| base + used.min(bytes));
-            return part(base, end);
-        };
-        let Some(info) = self.info(object) else { return part(base, block_end) };
-        if info.prefix_bytes == 32 {
-            // Pre-header: 3.11 values and dict; from 3.12 on the list of weak references, then dict (or values, tagged).
-            let from = if self.runtime.minor == 11 { base } else { base + 8 };
-            part(from, base + 16);
-        }
-        if info.heap {
-            part(object + OB_TYPE, object + OB_TYPE + 8);
-        }
-        let body = object + 16;
-        let end = self.body_end(info, object, block_end).min(block_end);
-        if info.species == Species::Str {
-            // SAFETY: a str object.
-            let (from, to) = unsafe { layout::string_pointers(self.runtime.minor, read(object + layout::STRING_STATE) as u32) };
-            part(object + from, object + to);
-        } else if info.species == Species::WeakReference {
-            let [(a, b), (c, d)] = weakref_hooks::REFERENCE_WEAK_WORDS;
-            part(body, object + a);
-            part(object + b, object + c);
-            part(object + d, end);
-        } else if info.weaklist_offset > 0 {
-            let slot = object + info.weaklist_offset as usize;
-            part(body, slot.min(end));
-            part((slot + 8).min(end), end);
-        } else {
-            part(body, end);
-        }
-    }
-
-    fn kept_by_dead(&self, blocks: &Blocks, id: BlockId, base: usize) -> Option<usize> {
-        // An instance of a heap type gives its type back only when its memory goes (FutureIter_dealloc in _asynciomodule.c, for one).
-        let object = blocks.object(id, base)?;
-        self.info(object).is_some_and(|t| t.heap).then_some(object + OB_TYPE)
-    }
-
-    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool {
-        let base = blocks.extent_in(hit.span, hit.index).0;
-        let Some(object) = blocks.object(hit.id, base) else { return false };
-        object > base && weakref_hooks::is_gc_link(hit.word, object)
-    }
 }

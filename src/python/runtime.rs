@@ -11,6 +11,7 @@ macro_rules! symbols {
     ($($(#[$doc:meta])* $field:ident = $symbol:literal : $type:ty,)*) => {
         /// What the interpreter exports; a name missing in this version is `None`.
         #[derive(Clone, Copy)]
+        #[allow(missing_docs)]
         pub struct Symbols { $($(#[$doc])* pub $field: Option<$type>,)* }
 
         impl Symbols {
@@ -41,6 +42,12 @@ symbols! {
     set_allocator = "PyMem_SetAllocator": unsafe extern "C" fn(c_int, *mut c_void),
     /// `void PyMem_GetAllocator(PyMemAllocatorDomain, PyMemAllocatorEx *)`
     get_allocator = "PyMem_GetAllocator": unsafe extern "C" fn(c_int, *mut c_void),
+    /// `void PyMem_SetupDebugHooks(void)`
+    debug_hooks = "PyMem_SetupDebugHooks": unsafe extern "C" fn(),
+    /// `void PyObject_GetArenaAllocator(PyObjectArenaAllocator *)`
+    get_arena_allocator = "PyObject_GetArenaAllocator": unsafe extern "C" fn(*mut c_void),
+    /// `void PyObject_SetArenaAllocator(PyObjectArenaAllocator *)`
+    set_arena_allocator = "PyObject_SetArenaAllocator": unsafe extern "C" fn(*mut c_void),
     /// `int Py_AddPendingCall(int (*)(void *), void *)`
     add_pending_call = "Py_AddPendingCall": unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void) -> c_int, *mut c_void) -> c_int,
     /// `int PyGILState_Check(void)`
@@ -117,6 +124,9 @@ symbols! {
     list_type = "PyList_Type": Variable,
     tuple_type = "PyTuple_Type": Variable,
     dict_type = "PyDict_Type": Variable,
+    set_type = "PySet_Type": Variable,
+    frozenset_type = "PyFrozenSet_Type": Variable,
+    frame_type = "PyFrame_Type": Variable,
     code_type = "PyCode_Type": Variable,
     function_type = "PyFunction_Type": Variable,
     builtin_type = "PyCFunction_Type": Variable,
@@ -124,8 +134,8 @@ symbols! {
     module_type = "PyModule_Type": Variable,
     /// Only in builds with `Py_TRACE_REFS`, whose objects have two more words.
     trace_refs = "_Py_AddToAllObjects": Variable,
-    /// Only in PyPy.
-    pypy = "PyPyInit": Variable,
+    /// Only in PyPy: its entry point (rpython/translator/c/genc.py). Its C API has names of its own, `PyPy_GetVersion` and so on.
+    pypy = "pypy_main_startup": Variable,
 }
 
 /// The interpreter.
@@ -195,8 +205,9 @@ impl Runtime {
     fn look_up() -> Result<Runtime, Unsupported> {
         // One cheap look first: most processes are no Python.
         // SAFETY: a C string.
-        if unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"Py_GetVersion".as_ptr()) }.is_null() {
-            return Err(Unsupported::NoPython);
+        let has = |name: &CStr| !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null();
+        if !has(c"Py_GetVersion") {
+            return Err(if has(c"pypy_main_startup") { Unsupported::PyPy } else { Unsupported::NoPython });
         }
         let symbols = Symbols::look_up();
         if symbols.pypy.is_some() {

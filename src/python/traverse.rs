@@ -19,11 +19,6 @@ pub struct Visited {
 }
 
 impl Visited {
-    /// Room for one call's answers.
-    pub const fn new() -> Visited {
-        Visited { kept: [0; KEPT_MAX], count: 0 }
-    }
-
     /// The addresses reported, at most [`KEPT_MAX`].
     pub fn kept(&self) -> &[usize] {
         self.kept.get(..self.count.min(KEPT_MAX)).unwrap_or(&self.kept)
@@ -57,7 +52,7 @@ impl Model {
     pub fn is_traversable(&self, object: usize) -> Option<TypeId> {
         let id = self.type_id(object)?;
         let info = self.types.info(id);
-        let whole = info.gc && (self.is_tracked(object) || matches!(info.species, Species::Tuple | Species::Dict));
+        let whole = self.is_collectors(object) && (self.is_tracked(object) || matches!(info.species, Species::Tuple | Species::Dict));
         (whole && info.traverse != 0 && !info.crashed).then_some(id)
     }
 

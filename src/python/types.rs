@@ -17,6 +17,8 @@ pub const TP_NAME: usize = 24;
 const TP_BASICSIZE: usize = 32;
 const TP_ITEMSIZE: usize = 40;
 const TP_FLAGS: usize = 168;
+/// `tp_doc`.
+pub const TP_DOC: usize = 176;
 const TP_TRAVERSE: usize = 184;
 const TP_WEAKLISTOFFSET: usize = 208;
 /// `tp_base`.
@@ -31,7 +33,25 @@ const MANAGED_DICT: u64 = 1 << 4;
 const HEAPTYPE: u64 = 1 << 9;
 const READY: u64 = 1 << 12;
 const HAVE_GC: u64 = 1 << 14;
+const LIST_SUBCLASS: u64 = 1 << 25;
+const DICT_SUBCLASS: u64 = 1 << 29;
 const TYPE_SUBCLASS: u64 = 1 << 31;
+
+/// What an instance keeps in a raw block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Container {
+    /// None that is known.
+    None,
+    /// `list` or a subclass.
+    List,
+    /// `dict` or a subclass.
+    Dict,
+    /// `set` or `frozenset`, or a subclass.
+    Set,
+    /// `type` or a subclass: its doc.
+    Type,
+}
 
 /// What a type's instances are to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +71,10 @@ pub enum Species {
     Tuple,
     /// Exactly `dict`.
     Dict,
+    /// `set` or `frozenset`, or a subclass.
+    Set,
+    /// Exactly `frame`.
+    Frame,
     /// Exactly `code`.
     Code,
     /// A weak reference or proxy, or a subclass.
@@ -82,12 +106,18 @@ pub struct TypeInfo {
     pub prefix_bytes: u8,
     /// Every instance is `basic_bytes` long: neither items nor values stand behind it.
     pub fixed: bool,
+    /// Instances have a managed dict: values, and a dict once it is asked for.
+    pub managed_dict: bool,
+    /// The values stand behind the instance (from 3.13).
+    pub inline_values: bool,
     /// A heap type: instances own a reference to it.
     pub heap: bool,
     /// `Py_TPFLAGS_HAVE_GC`.
     pub gc: bool,
     /// What instances are.
     pub species: Species,
+    /// What instances keep in a raw block.
+    pub container: Container,
     /// Its `tp_traverse` crashed: not called again.
     pub crashed: bool,
 }
@@ -120,6 +150,12 @@ pub unsafe fn read(address: usize) -> usize {
     unsafe { core::ptr::read_volatile(address as *const usize) }
 }
 
+/// Whether a type object was made at run time (`Py_TPFLAGS_HEAPTYPE`).
+pub fn is_heap_type(object: usize) -> bool {
+    // SAFETY: the caller has a type object's address.
+    unsafe { read(object + TP_FLAGS) as u64 & HEAPTYPE != 0 }
+}
+
 impl Types {
     /// An empty table.
     pub fn new(runtime: &'static Runtime) -> Option<Types> {
@@ -149,6 +185,15 @@ impl Types {
                 return None;
             }
             at = (at + 1) % SLOTS;
+        }
+    }
+
+    /// Whether the type at an address is a heap type; it need not have been seen as the type of anything.
+    pub fn is_heap(&self, address: usize) -> bool {
+        match self.known(address) {
+            Some(id) => self.info(id).heap,
+            // SAFETY: the caller has a type's address.
+            None => (unsafe { read(address + TP_FLAGS) }) as u64 & HEAPTYPE != 0,
         }
     }
 
@@ -208,7 +253,8 @@ impl Types {
         if let Some(hit) = blocks.resolve(address) {
             let (base, bytes) = blocks.extent_in(hit.span, hit.index);
             let offset = address - base;
-            return matches!(offset, 0 | 16 | 32) && offset + TYPE_BYTES_MIN <= bytes;
+            let prefixed = offset.checked_sub(blocks.header_bytes).is_some_and(|o| matches!(o, 0 | 16 | 32));
+            return (offset == 0 || prefixed) && offset + TYPE_BYTES_MIN <= bytes;
         }
         statics.contains(address) && statics.contains(address + TYPE_BYTES_MIN)
     }
@@ -224,6 +270,8 @@ impl Types {
             11 => flags & MANAGED_DICT != 0,
             _ => flags & (MANAGED_DICT | MANAGED_WEAKREF) != 0,
         };
+        // SAFETY: as above.
+        let species = unsafe { self.species(address, flags) };
         TypeInfo {
             address,
             traverse,
@@ -232,10 +280,18 @@ impl Types {
             weaklist_offset: if weaklist.unsigned_abs() < 1 << 24 { weaklist as i32 } else { 0 },
             prefix_bytes: (if gc { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 },
             fixed: item == 0 && (minor < 13 || flags & INLINE_VALUES == 0),
+            managed_dict: minor >= 11 && flags & MANAGED_DICT != 0,
+            inline_values: minor >= 13 && flags & INLINE_VALUES != 0,
             heap: flags & HEAPTYPE != 0,
             gc,
-            // SAFETY: as above.
-            species: unsafe { self.species(address, flags) },
+            species,
+            container: match flags {
+                _ if species == Species::Set => Container::Set,
+                _ if species == Species::Type => Container::Type,
+                f if f & LIST_SUBCLASS != 0 => Container::List,
+                f if f & DICT_SUBCLASS != 0 => Container::Dict,
+                _ => Container::None,
+            },
             crashed: false,
         }
     }
@@ -255,6 +311,7 @@ impl Types {
             (s.list_type, Species::List),
             (s.tuple_type, Species::Tuple),
             (s.dict_type, Species::Dict),
+            (s.frame_type, Species::Frame),
             (s.code_type, Species::Code),
             (s.function_type, Species::Function),
             (s.builtin_type, Species::Builtin),
@@ -268,6 +325,9 @@ impl Types {
         for _ in 0..64 {
             if [s.weakref_type, s.weakref_proxy, s.weakref_callable_proxy].into_iter().flatten().any(|v| v.get() == base) {
                 return Species::WeakReference;
+            }
+            if [s.set_type, s.frozenset_type].into_iter().flatten().any(|v| v.get() == base) {
+                return Species::Set;
             }
             if s.module_type.is_some_and(|v| v.get() == base) {
                 return Species::Module;

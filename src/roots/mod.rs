@@ -12,6 +12,7 @@
 
 pub mod claims;
 pub mod control_block;
+pub mod loader;
 pub mod maps;
 pub mod modules;
 pub mod resident;

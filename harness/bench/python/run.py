@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Costs, as ratios in one run: the alloc-heavy script under each allocator in turn, and audits of large heaps.
+
+    harness/bench/python/run.py [--python PYTHON] [--library LIB] [--runs 5] [--rounds 20] [--millions 0.1,1,6]
+
+Peers are used where they are found: mimalloc, jemalloc, tcmalloc (Debian: libmimalloc2.0, libjemalloc2, libtcmalloc-minimal4).
+Prints tables: medians over the runs, taken in turn, and the ratio to the first row.
+"""
+import argparse
+import glob
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PEERS = [("mimalloc", "libmimalloc.so*"), ("jemalloc", "libjemalloc.so*"), ("tcmalloc", "libtcmalloc_minimal.so*")]
+
+
+def find_peer(pattern):
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"):
+        hits = sorted(glob.glob(os.path.join(folder, pattern)))
+        if hits:
+            return hits[0]
+    return None
+
+
+def run(command, **environment):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GCSHIM_", "PYTHON", "LD_PRELOAD"))}
+    env.update({k: v for k, v in environment.items() if v})
+    start = time.perf_counter()
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command} failed with {process.returncode}")
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def table(title, rows, runs):
+    """rows: (name, function -> (wall, cpu, MiB)); run in turn, so that a change of the machine's speed meets all alike."""
+    results = {name: [] for name, _ in rows}
+    for _ in range(runs + 1):
+        for name, measure in rows:
+            results[name].append(measure())
+    print(f"\n{title}\n\n| run | wall s | cpu s | ratio (cpu) | peak MiB | ratio |\n|---|---|---|---|---|---|")
+    first = None
+    for name, _ in rows:
+        wall, cpu, mib = (statistics.median(column) for column in zip(*results[name][1:]))
+        first = first or (cpu, mib)
+        print(f"| {name} | {wall:.3f} | {cpu:.3f} | {cpu / first[0]:.2f} | {mib:.0f} | {mib / first[1]:.2f} |", flush=True)
+
+
+def script(options):
+    command = [options.python, os.path.join(HERE, "alloc_heavy.py"), str(options.rounds)]
+    lib = options.library
+    rows = [("glibc malloc (PYTHONMALLOC=malloc)", lambda: run(command, PYTHONMALLOC="malloc"))]
+    rows.append(("pymalloc (stock)", lambda: run(command)))
+    for name, pattern in PEERS:
+        path = find_peer(pattern)
+        if path:
+            rows.append((f"{name} (PYTHONMALLOC=malloc)", lambda p=path: run(command, PYTHONMALLOC="malloc", LD_PRELOAD=p)))
+        else:
+            print(f"not found, left out: {name}")
+    rows.append(("gcshim, no audit", lambda: run(command, LD_PRELOAD=lib, GCSHIM_AUDIT="never")))
+    rows.append(("gcshim, audit at exit", lambda: run(command, LD_PRELOAD=lib)))
+    table(f"The alloc-heavy script, {options.rounds} rounds", rows, options.runs)
+
+
+def startup(options):
+    command = [options.python, "-c", "pass"]
+    rows = [
+        ("stock", lambda: run(command)),
+        ("gcshim, no audit", lambda: run(command, LD_PRELOAD=options.library, GCSHIM_AUDIT="never")),
+        ("gcshim, audit at exit", lambda: run(command, LD_PRELOAD=options.library)),
+    ]
+    table("Start and exit of an empty interpreter", rows, options.runs * 2)
+
+
+def audits(options):
+    print("\nAudits of a large heap (medians of 3 in one process)\n")
+    print("| blocks | words | audit ms | pause ms | peak MiB of the program |\n|---|---|---|---|---|")
+    for millions in options.millions.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            report = os.path.join(folder, "report")
+            command = [options.python, os.path.join(HERE, "big_heap.py"), millions]
+            _, _, mib = run(command, LD_PRELOAD=options.library, GCSHIM_REPORT=report, GCSHIM_AUDIT="never")
+            records = [json.loads(line) for line in open(report)]
+            found = [r for r in records if r["kind"] == "audit"]
+            middle = lambda key: statistics.median(r[key] for r in found)
+            print(f"| {middle('blocks'):,.0f} | {middle('words'):,.0f} | {middle('total_ms'):.0f} "
+                  f"| {middle('pause_us') / 1000:.2f} | {mib:.0f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(root, "target"))
+    parser.add_argument("--python", default=os.path.realpath(sys.executable))
+    parser.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--millions", default="0.1,1,6")
+    parser.add_argument("--only", choices=["script", "startup", "audits"])
+    options = parser.parse_args()
+    if not os.path.exists(options.library):
+        sys.exit(f"{options.library} is not there: cargo build --release --lib")
+    options.library = os.path.abspath(options.library)
+    print(subprocess.check_output([options.python, "-VV"], text=True).strip())
+    for name, part in (("script", script), ("startup", startup), ("audits", audits)):
+        if options.only in (None, name):
+            part(options)
+
+
+main()

@@ -1,0 +1,130 @@
+//! Children, and programs that are no Python.
+
+use crate::support::process::Program;
+use crate::support::report;
+use crate::{LEAK, newest, script};
+
+#[test]
+fn a_program_that_is_no_python_notices_nothing() {
+    for (program, arguments) in [
+        ("/bin/ls", &["/", "/nonexistent"][..]),
+        ("/bin/sh", &["-c", "echo out; echo err >&2; exit 9"]),
+        ("/bin/sh", &["-c", "ls / | sort | head -3; kill -TERM $$"]),
+        ("/usr/bin/env", &["gcc", "--version"]),
+        ("/usr/bin/env", &["perl", "-e", "print join(',', sort { $a <=> $b } map { $_ * 7 % 13 } 1..12), \"\\n\"; exit 5"]),
+        ("/usr/bin/env", &["no-such-program"]),
+    ] {
+        let run = |p: Program| arguments.iter().fold(p, |p, a| p.arg(a)).run();
+        let plain = run(Program::new(program));
+        let shimmed = run(Program::new(program).with_shim());
+        assert_eq!(
+            (plain.status, &plain.stdout, &plain.stderr),
+            (shimmed.status, &shimmed.stdout, &shimmed.stderr),
+            "{}",
+            shimmed.command
+        );
+        assert!(shimmed.records.is_empty(), "{}", shimmed.describe());
+    }
+}
+
+/// The process ids of the audits.
+fn audits(records: &[serde_json::Value]) -> Vec<i64> {
+    report::of_kind(records, "process").iter().filter_map(|r| r["pid"].as_i64()).collect()
+}
+
+const FORKS: &str = "
+import os, sys
+pid = os.fork()
+if pid == 0:
+    sys.exit(7)
+status = os.waitpid(pid, 0)[1]
+print(os.getpid(), pid, os.WEXITSTATUS(status))
+";
+
+#[test]
+fn a_forked_child_audits_itself_only_if_asked() {
+    for follow in ["0", "1"] {
+        let outcome = script(&[LEAK, FORKS].concat()).env("GCSHIM_FOLLOW_FORK", follow).run();
+        let numbers: Vec<i64> = outcome.stdout.split_whitespace().map(|n| n.parse().expect("a number")).collect();
+        let [parent, child, status] = numbers[..] else { panic!("{}", outcome.describe()) };
+        let wanted = if follow == "1" { vec![child, parent] } else { vec![parent] };
+        assert_eq!((audits(&outcome.records), status), (wanted, 7), "{}", outcome.describe());
+        // What the parent had lost is lost in its copy, too.
+        let lost: Vec<u64> = report::failing(&outcome.records).iter().map(|f| f.objects).collect();
+        assert!(lost.iter().all(|n| *n == 10), "{}", outcome.describe());
+    }
+}
+
+#[test]
+fn the_exit_code_is_the_parents_alone() {
+    let outcome = script(&[LEAK, FORKS].concat()).env("GCSHIM_EXITCODE", "41").run();
+    assert!(outcome.status.code() == Some(41) && outcome.stdout.trim_end().ends_with(" 7"), "{}", outcome.describe());
+}
+
+#[test]
+fn multiprocessing_works_and_its_forked_workers_stay_silent() {
+    let text = "
+import multiprocessing as mp, os, sys
+def work(n):
+    return n * n
+if __name__ == '__main__':
+    context = mp.get_context(sys.argv[1])
+    with context.Pool(2) as pool:
+        print(pool.map(work, range(10)))
+    one = context.Process(target=work, args=(3,))
+    one.start(); one.join()
+    print(one.exitcode, os.getpid())
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("workers.py");
+    std::fs::write(&file, text).expect("a script");
+    for method in ["fork", "spawn"] {
+        let outcome = newest().program().with_shim().arg("-B").arg(&file).arg(method).run();
+        let good = outcome.stdout.starts_with("[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]\n0 ") && outcome.stderr.is_empty();
+        assert!(outcome.succeeded() && good, "{}", outcome.describe());
+        let own: i64 = outcome.stdout.split_whitespace().last().and_then(|n| n.parse().ok()).expect("its process id");
+        let audited = audits(&outcome.records);
+        assert!(audited.contains(&own), "{}", outcome.describe());
+        // A spawned worker is a Python of its own; a forked one leaves without its handlers anyway.
+        assert!(method == "spawn" || audited == [own], "{}", outcome.describe());
+    }
+}
+
+#[test]
+fn an_executed_python_audits_itself() {
+    let inner = format!("import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {LEAK:?}]).returncode)");
+    let outcome = script(&inner).run();
+    let lost: Vec<u64> = report::failing(&outcome.records).iter().map(|f| f.objects).collect();
+    assert!(outcome.stdout == "0\n" && lost == [10] && audits(&outcome.records).len() == 2, "{}", outcome.describe());
+    // In place of itself: no handler runs, so the first has no audit.
+    let outcome = script(&format!("import os, sys\nos.execv(sys.executable, [sys.executable, '-c', {LEAK:?}])")).run();
+    assert!(outcome.succeeded() && audits(&outcome.records).len() == 1, "{}", outcome.describe());
+}
+
+#[test]
+fn the_records_of_processes_that_end_together_stand_apart() {
+    let text = format!(
+        "import subprocess, sys
+text = {LEAK:?}
+running = [subprocess.Popen([sys.executable, '-S', '-c', text]) for _ in range(6)]
+print([one.wait() for one in running])"
+    );
+    let outcome = script(&text).env("GCSHIM_PLAIN", "0").run();
+    assert_eq!(outcome.stdout, "[0, 0, 0, 0, 0, 0]\n", "{}", outcome.describe());
+    // Reading them has shown that every line is whole. Each audit's stand together, from its process to its summary.
+    let kinds: Vec<&str> = outcome.records.iter().filter_map(|r| r["kind"].as_str()).collect();
+    let bounds: Vec<&str> = kinds.iter().copied().filter(|k| ["process", "summary"].contains(k)).collect();
+    assert_eq!(bounds, ["process", "summary"].repeat(7), "{}", outcome.describe());
+    let lost: Vec<u64> = report::failing(&outcome.records).iter().map(|f| f.objects).collect();
+    assert_eq!(lost, [10; 6], "{}", outcome.describe());
+}
+
+#[test]
+fn a_second_preload_is_no_obstacle() {
+    let second = crate::support::compile::library("thread_audit", &["-pthread"]);
+    let shim = crate::support::shim::library();
+    for preload in [format!("{}:{}", shim.display(), second.display()), format!("{} {}", second.display(), shim.display())] {
+        let outcome = script(LEAK).env("LD_PRELOAD", preload).run();
+        assert!(outcome.succeeded() && crate::says_leak(&outcome), "{}", outcome.describe());
+    }
+}

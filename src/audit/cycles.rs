@@ -1,0 +1,286 @@
+//! Unreachable objects that hold themselves: garbage that waits for the cycle collector, and cycles that it will never free.
+//!
+//! The collector's own arithmetic (count less references visited from inside) says which objects it would free; with them goes what they alone
+//! hold. Of the rest, what nobody of the rest holds goes too, and so on: what is left then are the cycles that stay for ever, with what
+//! hangs from them. The type to blame is the one that holds a reference in such a cycle without visiting it.
+
+use super::census::Census;
+use super::findings::{Key, example};
+use super::lost::HEAD;
+use crate::finalizers::refcount_validator::Verdict;
+use crate::mark::{BlockId, Shapes};
+use crate::mark::blocks::{DEAD, OBJECT};
+use crate::mark::scan::Frontier;
+use crate::meta::Array;
+use crate::python::types::{OB_TYPE, Species, read};
+
+/// Passes over what seems to stay for ever, looking for what only hangs from it. What is left unlooked at is settled all the same.
+const PASSES_MAX: u32 = 32;
+
+/// What is known of an unreachable block. All zero at first.
+#[derive(Clone, Copy)]
+struct Node {
+    /// References that tracked members visited.
+    visited: u32,
+    /// Words of blocks that stay which lead here.
+    held: u32,
+    /// The collector takes it for alive, or never sees it.
+    alive: bool,
+    /// It does so because somebody holds it without visiting it.
+    unseen: bool,
+    /// A member of a cycle that stays for ever.
+    stuck: bool,
+}
+
+// SAFETY: zeros are a node of which nothing is known.
+unsafe impl crate::meta::Zeroed for Node {}
+
+/// By block number.
+type Nodes = Array<Node>;
+
+impl Census {
+    /// Classifies what is unreachable and nobody's leak.
+    ///
+    /// # Safety
+    /// In the snapshot child, after `guard::install`.
+    pub(super) unsafe fn cycles(&mut self, frontier: &mut Frontier) -> Option<()> {
+        if !self.lost().any(|id| self.is_lost_object(id)) {
+            return Some(());
+        }
+        let mut nodes = Nodes::new(self.blocks.total() as usize + 1)?;
+        // SAFETY: the caller's.
+        unsafe {
+            self.count_visits(&mut nodes);
+            self.find_alive(&mut nodes, frontier);
+        }
+        self.find_stuck(&mut nodes, frontier);
+        // SAFETY: the caller's.
+        unsafe { self.blame(&nodes) };
+        self.settle_cycles(&nodes, frontier);
+        Some(())
+    }
+
+    unsafe fn count_visits(&mut self, nodes: &mut Nodes) {
+        for id in self.lost() {
+            if !self.is_lost_object(id) {
+                continue;
+            }
+            let Some(object) = self.blocks.object_of(id) else { continue };
+            if !self.tracked(object) {
+                nodes[id.0 as usize].alive = true;
+                continue;
+            }
+            // SAFETY: the caller's.
+            unsafe {
+                self.traverse(object, &mut |census, target| {
+                    if let Some(at) = census.lost_object_at(target)
+                        && let Some(node) = nodes.get_mut(at.0 as usize)
+                    {
+                        node.visited += 1;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Members that something other than a visited reference holds are alive to the collector, and so is all they lead to.
+    unsafe fn find_alive(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) {
+        for id in self.lost() {
+            if !self.is_lost_object(id) {
+                continue;
+            }
+            let Some(object) = self.blocks.object_of(id) else { continue };
+            let Some(numbers) = self.numbers(id, object) else { continue };
+            let node = &mut nodes[id.0 as usize];
+            if !self.tracked(object) || numbers.refcount <= u64::from(node.visited) {
+                continue;
+            }
+            node.unseen = true;
+            if !node.alive {
+                node.alive = true;
+                // SAFETY: the caller's.
+                unsafe { self.keep_alive(id, nodes, frontier) };
+            }
+        }
+    }
+
+    unsafe fn keep_alive(&mut self, id: BlockId, nodes: &mut Nodes, frontier: &mut Frontier) {
+        let (span, index) = self.blocks.place(id);
+        frontier.push(span, index);
+        while let Some((span, index)) = frontier.pop() {
+            let base = self.blocks.extent_in(span, index).0;
+            let Some(hit) = self.blocks.resolve(base) else { continue };
+            let Some(object) = self.blocks.object(hit.id, base) else { continue };
+            // SAFETY: the caller's.
+            unsafe {
+                self.traverse(object, &mut |census, target| {
+                    if let Some(at) = census.lost_object_at(target)
+                        && let Some(node) = nodes.get_mut(at.0 as usize)
+                        && !node.alive
+                    {
+                        node.alive = true;
+                        let (span, index) = census.blocks.place(at);
+                        frontier.push(span, index);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Whether a block is unreachable and would not be freed by the collector itself. Destroyed objects hold nothing.
+    fn stays(&self, nodes: &Nodes, id: BlockId) -> bool {
+        let state = self.blocks.state(id);
+        self.is_lost(id) && state & DEAD == 0 && (state & OBJECT == 0 || nodes[id.0 as usize].alive)
+    }
+
+    /// Calls `target` for each word of a block that leads to a block which stays, with that block's number and place.
+    fn for_each_staying_target(&mut self, nodes: &mut Nodes, id: BlockId, target: &mut dyn FnMut(&mut Nodes, BlockId, (u32, u32))) {
+        let (base, bytes) = self.blocks.extent(id);
+        let object = self.blocks.object(id, base);
+        self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
+            for at in (start..end).step_by(8) {
+                // SAFETY: inside a live block.
+                let word = unsafe { read(at) };
+                let Some(hit) = self.blocks.resolve(word) else { continue };
+                // An object that names itself holds itself; a word into one's own middle is no reference.
+                let inside = hit.id == id && object != Some(word);
+                let weak = self.model.as_ref().is_some_and(|m| m.is_weak(&self.blocks, hit));
+                if !inside && !weak && self.stays(nodes, hit.id) {
+                    target(nodes, hit.id, (hit.span, hit.index));
+                }
+            }
+        });
+    }
+
+    /// Finds the members of cycles that stay for ever, and what lies between two of them.
+    fn find_stuck(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) {
+        for id in self.lost() {
+            if self.stays(nodes, id) {
+                nodes[id.0 as usize].stuck = true;
+                self.for_each_staying_target(nodes, id, &mut |nodes, target, _| nodes[target.0 as usize].held += 1);
+            }
+        }
+        // What nobody holds who stays goes with the garbage; then perhaps what it holds.
+        for id in self.lost() {
+            if nodes[id.0 as usize].stuck && nodes[id.0 as usize].held == 0 {
+                nodes[id.0 as usize].stuck = false;
+                let (span, index) = self.blocks.place(id);
+                frontier.push(span, index);
+            }
+            while let Some((span, index)) = frontier.pop() {
+                let Some(from) = self.blocks.resolve(self.blocks.extent_in(span, index).0) else { continue };
+                self.for_each_staying_target(nodes, from.id, &mut |nodes, target, (span, index)| {
+                    let node = &mut nodes[target.0 as usize];
+                    node.held -= 1;
+                    if node.held == 0 && node.stuck {
+                        node.stuck = false;
+                        frontier.push(span, index);
+                    }
+                });
+            }
+        }
+        // What holds nothing that stays only hangs from a cycle.
+        for _ in 0..PASSES_MAX {
+            let mut changed = false;
+            for id in self.lost() {
+                if nodes[id.0 as usize].stuck {
+                    let mut holds = false;
+                    self.for_each_staying_target(nodes, id, &mut |nodes, target, _| holds |= nodes[target.0 as usize].stuck);
+                    nodes[id.0 as usize].stuck = holds;
+                    changed |= !holds;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    /// Finds who holds, without visiting it, what the collector therefore takes for alive.
+    unsafe fn blame(&mut self, nodes: &Nodes) {
+        for id in self.lost() {
+            if !self.is_lost_object(id) || !nodes[id.0 as usize].stuck {
+                continue;
+            }
+            let (base, bytes) = self.blocks.extent(id);
+            let Some(object) = self.blocks.object(id, base) else { continue };
+            // SAFETY: the caller's.
+            let asked = self.tracked(object) && unsafe { self.traverse(object, &mut |_, _| ()) };
+            let mut holds_unseen = false;
+            self.for_each_target(id, base, bytes, &mut |census, target, _, _| {
+                let unseen = nodes.get(target.0 as usize).is_some_and(|n| n.unseen && n.stuck);
+                if unseen && let Some(to) = census.blocks.object_of(target) {
+                    holds_unseen |= !asked || (census.visited().complete() && !census.visited().kept().contains(&to));
+                }
+            });
+            if holds_unseen && let Some(numbers) = self.numbers(id, object) {
+                // SAFETY: an object.
+                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
+                self.findings.add(Verdict::UncollectableCycle, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
+                self.blocks.set(id, HEAD);
+            }
+        }
+    }
+
+    /// Puts every member of a cycle under a finding: the uncollectable ones under those to blame, the rest as garbage.
+    fn settle_cycles(&mut self, nodes: &Nodes, frontier: &mut Frontier) {
+        for id in self.lost() {
+            if self.is_lost_object(id) && self.blocks.state(id) & HEAD != 0 {
+                let Some(object) = self.blocks.object_of(id) else { continue };
+                // SAFETY: an object.
+                let type_address = unsafe { read(object + OB_TYPE) };
+                let at =
+                    self.findings.all().iter().position(|f| f.verdict() == Verdict::UncollectableCycle && f.key.type_address == type_address);
+                self.blocks.clear(id, HEAD);
+                self.settle_from(id, frontier, at);
+            }
+        }
+        // Cycles of which nobody in particular is to blame: the collector sees no member at all.
+        self.settle_each(Verdict::UncollectableCycle, frontier, &|_, id, _| nodes[id.0 as usize].stuck);
+        // Garbage is named after the instances of classes in it, or the classes, rather than after their dicts.
+        let rank = |census: &Census, object: usize| match census.model.as_ref().and_then(|m| m.info(object)) {
+            Some(info) if info.heap => 0,
+            Some(info) if info.species == Species::Type => 1,
+            _ => 2,
+        };
+        for wanted in 0..=2 {
+            self.settle_each(Verdict::CyclicGarbage, frontier, &|census, id, object| {
+                !nodes[id.0 as usize].alive && rank(census, object) == wanted
+            });
+        }
+    }
+
+    /// Makes each unsettled object for which `wanted` holds a head of the verdict, and settles what it leads to.
+    fn settle_each(&mut self, verdict: Verdict, frontier: &mut Frontier, wanted: &dyn Fn(&Census, BlockId, usize) -> bool) {
+        for id in self.lost() {
+            if !self.is_lost_object(id) {
+                continue;
+            }
+            let (base, bytes) = self.blocks.extent(id);
+            let Some(object) = self.blocks.object(id, base) else { continue };
+            if !wanted(self, id, object) {
+                continue;
+            }
+            // Immortal, so nobody was ever to free it: the strings of a sub-interpreter that is gone, which CPython from 3.12 on frees with
+            // their arenas, if at all.
+            let Some(numbers) = self.numbers(id, object) else {
+                self.settle_from(id, frontier, None);
+                continue;
+            };
+            // SAFETY: an object.
+            let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
+            let at = self.findings.add(verdict, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
+            self.settle_from(id, frontier, at);
+        }
+    }
+
+    fn tracked(&self, object: usize) -> bool {
+        self.model.as_ref().is_some_and(|m| m.is_tracked(object))
+    }
+
+    fn lost_object_at(&self, target: usize) -> Option<BlockId> {
+        let hit = self.blocks.resolve(target)?;
+        let base = self.blocks.extent_in(hit.span, hit.index).0;
+        (self.blocks.object(hit.id, base) == Some(target) && self.is_lost_object(hit.id)).then_some(hit.id)
+    }
+}
