@@ -21,7 +21,7 @@ use crate::roots::KINDS;
 use crate::sys::text::{Writer, stderr_line};
 
 /// Which words of live blocks do not count, in short; the object model has the rules ([`crate::mark::Shapes::strong_parts`]).
-const NOT_COUNTED: [&str; 11] = [
+const NOT_COUNTED: [&str; 18] = [
     "refcount: ob_refcnt of every object",
     "gc-head: PyGC_Head before every object of the collector",
     "static-type: ob_type of instances of static types",
@@ -30,8 +30,15 @@ const NOT_COUNTED: [&str; 11] = [
     "leaf: what stands behind the header of bytes, int, float and bool",
     "str: all of a str but the pointers to copies of its text",
     "room: what stands behind the items of a tuple, and behind list, dict and code objects",
-    "list-room: what stands behind the last item in a list's array",
     "fixed-size: what stands behind an object whose type has neither items nor inline values",
+    "frame: of a frame object until 3.10 its generator, and what stands above its stack",
+    "list-items: what stands behind the last item in a list's array",
+    "dict-entries: of a dict's table all but the keys and values of its entries",
+    "values: what stands behind the last value that is set in an array of values",
+    "inline-values: what stands around the values in an object (3.13), and those that have moved to a dict",
+    "set-entries: numbers and hashes in a set and its table",
+    "type-doc: the text of a type's doc",
+    "linker: the dynamic linker's records of libraries loaded at run time",
     "dead: destroyed objects on free lists, but the ob_type of instances of heap types",
 ];
 
