@@ -1,0 +1,287 @@
+//! What the shim knows of CPython's structures, compared with the headers of every installed CPython.
+//!
+//! `harness/extensions/layouts.c` has the numbers from the headers. The shim's come from its own source: modules without dependencies are
+//! compiled in, constants of others are read from the text, every one of them, so that none is added without a check.
+
+#[path = "../../src/python/count.rs"]
+#[allow(dead_code)]
+mod count;
+#[path = "../../src/python/layout.rs"]
+#[allow(dead_code)]
+mod layout;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../../src/weakref_hooks/mod.rs"]
+#[allow(dead_code)]
+mod weakref_hooks;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use support::interpreters::{self, Interpreter};
+use support::{compile, shim};
+
+/// Sources whose numeric constants are all CPython's, but for those named.
+const SOURCES: [(&str, &[&str]); 6] = [
+    ("src/python/types.rs", &["SLOTS"]),
+    ("src/python/layout.rs", &[]),
+    ("src/python/naming.rs", &["PREVIEW_CHARACTERS", "ITEMS_SHOWN"]),
+    ("src/python/count.rs", &["REFERENCES_MAX"]),
+    ("src/weakref_hooks/mod.rs", &[]),
+    ("src/interpose/exit.rs", &[]),
+];
+
+/// The smallest of all versions, not one version's.
+const LEAST: [&str; 1] = ["TYPE_BYTES_MIN"];
+
+/// The numbers of an interpreter's headers.
+struct Headers {
+    interpreter: &'static Interpreter,
+    numbers: BTreeMap<String, u64>,
+    immortal: BTreeMap<String, Option<bool>>,
+}
+
+/// Words that a count may be: small, on either side of the bounds, and what debuggers and free lists write.
+const COUNTS: [u64; 10] = [
+    1,
+    2,
+    1 << 16,
+    (1 << 30) - 1,
+    1 << 30,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 31) + 1,
+    3 << 30,
+    (1 << 32) - 1,
+];
+
+impl Headers {
+    fn of(interpreter: &'static Interpreter) -> Headers {
+        let program = format!(
+            "import sys; sys.path.insert(0, sys.argv[1]); import json, layouts\n\
+             print(json.dumps([layouts.table(), {{n: layouts.immortal(n) for n in {COUNTS:?}}}]))"
+        );
+        let outcome = interpreter
+            .program()
+            .arg("-I")
+            .arg("-c")
+            .arg(program)
+            .arg(compile::extension(interpreter, "layouts"))
+            .run();
+        assert!(outcome.succeeded(), "{}: {}", interpreter.label(), outcome.stderr);
+        let (numbers, immortal) = serde_json::from_str(&outcome.stdout).expect("two tables");
+        Headers {
+            interpreter,
+            numbers,
+            immortal,
+        }
+    }
+
+    fn minor(&self) -> u8 {
+        self.interpreter.version.1 as u8
+    }
+
+    fn get(&self, name: &str) -> usize {
+        *self
+            .numbers
+            .get(name)
+            .unwrap_or_else(|| panic!("layouts.c has no {name} for {}", self.interpreter.label())) as usize
+    }
+
+    /// Compares one number.
+    fn check(&self, name: &str, ours: usize) {
+        assert_eq!(ours, self.get(name), "{name} of {}", self.interpreter.label());
+    }
+}
+
+fn all() -> impl Iterator<Item = Headers> {
+    interpreters::with_headers().into_iter().map(Headers::of)
+}
+
+/// The constants `const NAME: TYPE = NUMBER;` of a source, where the number is one or `1 << N`.
+fn constants(source: &str) -> BTreeMap<String, u64> {
+    let text = std::fs::read_to_string(shim::package().join(source)).expect(source);
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let line = line.trim().trim_start_matches("pub ");
+        let Some((name, rest)) = line.strip_prefix("const ").and_then(|l| l.split_once(':')) else { continue };
+        let Some((kind, value)) = rest.trim_end_matches(';').split_once('=') else { continue };
+        if !["usize", "u64", "u32", "u8", "isize", "c_int"].contains(&kind.trim()) {
+            continue;
+        }
+        let number = |text: &str| text.trim().replace('_', "").parse::<u64>();
+        let value = match value.split_once("<<") {
+            Some((one, shift)) => number(one).and_then(|n| Ok(n << number(shift)?)),
+            None => number(value),
+        };
+        found.insert(name.to_owned(), value.unwrap_or_else(|e| panic!("{source}: {line}: {e}")));
+    }
+    assert!(!found.is_empty(), "no constants in {source}");
+    found
+}
+
+#[test]
+fn every_constant_is_the_headers() {
+    let headers: Vec<Headers> = all().collect();
+    for (source, not_cpythons) in SOURCES {
+        let ours = constants(source);
+        for name in not_cpythons {
+            assert!(ours.contains_key(*name), "{source} has no {name} any more");
+        }
+        for (name, value) in ours.iter().filter(|(name, _)| !not_cpythons.contains(&name.as_str())) {
+            let mut compared = 0;
+            for header in &headers {
+                // What a version does not have yet is not in its table.
+                let Some(&theirs) = header.numbers.get(if LEAST.contains(&name.as_str()) { "type" } else { name }) else {
+                    continue;
+                };
+                let right = if LEAST.contains(&name.as_str()) { *value <= theirs } else { *value == theirs };
+                assert!(right, "{source}: {name} is {value}, in {} {theirs}", header.interpreter.label());
+                compared += 1;
+            }
+            assert!(compared > 0, "{source}: {name} is in no table of layouts.c");
+        }
+    }
+}
+
+#[test]
+fn the_allocator_domains_are_the_headers() {
+    let ours = constants("src/interpose/python_allocators.rs");
+    for header in all() {
+        for name in ["DOMAIN_RAW", "DOMAIN_MEM", "DOMAIN_OBJ"] {
+            header.check(name, ours[name] as usize);
+        }
+        // `Allocator` in python_allocators.rs and `MethodDef` in exit.rs have their fields in this order.
+        for (at, field) in ["context", "malloc", "calloc", "realloc", "free"].into_iter().enumerate() {
+            header.check(&format!("allocator_{field}"), 8 * at);
+        }
+        for (at, field) in ["name", "function", "flags", "doc"].into_iter().enumerate() {
+            header.check(&format!("method_{field}"), 8 * at);
+        }
+        header.check("allocator", 40);
+        header.check("method", 32);
+    }
+}
+
+#[test]
+fn weak_words_are_the_headers() {
+    let names = BTreeSet::from(["weakref_object", "weakref_prev", "weakref_next"]);
+    for header in all() {
+        let weak: BTreeSet<usize> = names.iter().map(|name| header.get(name)).collect();
+        let ours: BTreeSet<usize> = weakref_hooks::REFERENCE_WEAK_WORDS
+            .iter()
+            .flat_map(|&(from, to)| (from..to).step_by(8))
+            .collect();
+        assert_eq!(ours, weak, "{}", header.interpreter.label());
+        header.check("gc_prev", 8);
+    }
+}
+
+#[test]
+fn strings_are_the_headers() {
+    for header in all() {
+        let (kind, compact, ascii) = (header.get("state_kind"), header.get("state_compact"), header.get("state_ascii"));
+        header.check("state_interned", 1);
+        // `is_interned` looks at the lowest two bits.
+        assert!(kind >= 4, "{}", header.interpreter.label());
+        for (state, size) in [(compact | ascii, "ascii"), (compact, "compact"), (0, "unicode")] {
+            let (from, to) = layout::string_pointers(header.minor(), state as u32);
+            header.check("STRING_BYTES_MIN", from);
+            header.check(size, to);
+        }
+    }
+}
+
+#[test]
+fn what_stands_before_an_object_is_the_headers() {
+    for header in all() {
+        let minor = header.minor();
+        // The pre-header: two words before the GC head.
+        for name in ["before_managed_dict", "before_managed_weakref"] {
+            if header.numbers.contains_key(name) {
+                header.check(name, 32);
+            }
+        }
+        // From 3.12 on the list of weak references is the first of them.
+        if minor >= 12 {
+            header.check("managed_weakref", 32);
+        }
+        match layout::values_pointer(minor) {
+            Some(bytes) => header.check("values_pointer", bytes),
+            None => assert!(!header.numbers.contains_key("values_pointer")),
+        }
+        if minor >= 13 {
+            header.check("values_capacity", 0);
+            header.check("values_valid", 3);
+        }
+        header.check("header", 16);
+    }
+}
+
+#[test]
+fn containers_are_the_headers() {
+    for header in all() {
+        let minor = header.minor();
+        let keys = layout::dict_keys_header(minor);
+        // Eight indices of a byte and the hash stand between.
+        header.check("dict_keys_to_first_key", keys + 8 + 8);
+        if minor >= 11 {
+            header.check("dict_indices", keys);
+            header.check("dict_entries_in_use", 24);
+        }
+        header.check("set_small_table", layout::SET_SMALL_TABLE.0);
+        header.check("set_small_table_end", layout::SET_SMALL_TABLE.1);
+        header.check("set_entry", 16);
+        header.check("set_entry_hash", 8);
+        header.check("tuple_items", 24);
+        // push_bytes in naming.rs.
+        header.check("bytes_text", 32);
+        // DELIBERATE in untraversed.rs.
+        header.check("tp_subclasses", 360);
+    }
+}
+
+#[test]
+fn frames_and_data_stacks_are_the_headers() {
+    for header in all() {
+        let minor = header.minor();
+        assert_eq!(layout::frame(minor).is_some(), minor <= 10);
+        if let Some(frame) = layout::frame(minor) {
+            header.check("frame_value_stack", frame.value_stack);
+            header.check("frame_generator", frame.generator);
+            match frame.top {
+                layout::FrameTop::Address(at) => header.check("frame_top_address", at),
+                layout::FrameTop::Depth(at) => header.check("frame_top_depth", at),
+            }
+        }
+        assert_eq!(layout::datastack_top(minor).is_some(), minor >= 11);
+        if let Some(top) = layout::datastack_top(minor) {
+            header.check("datastack_top", top);
+            header.check("datastack_limit", top + 8);
+        }
+        if layout::type_cache_nones(minor) > 0 {
+            header.check("type_cache", layout::type_cache_nones(minor) as usize);
+        }
+    }
+}
+
+#[test]
+fn what_is_immortal_is_what_the_headers_say() {
+    for header in all() {
+        assert_eq!(header.immortal.len(), COUNTS.len());
+        for (word, theirs) in &header.immortal {
+            let word: u64 = word.parse().expect("a number");
+            let ours = count::decode(header.minor(), word);
+            match theirs {
+                Some(immortal) => assert_eq!(
+                    ours == count::Count::Immortal,
+                    *immortal,
+                    "{word:#x} in {}",
+                    header.interpreter.label()
+                ),
+                // Until 3.11 every count is one.
+                None if header.minor() <= 10 => assert_eq!(ours, count::Count::References(word)),
+                None => {}
+            }
+        }
+    }
+}
