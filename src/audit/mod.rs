@@ -6,6 +6,7 @@
 //! [`records`] and the [`plain`] lines.
 
 pub mod census;
+pub mod census_file;
 pub mod child;
 pub mod entry;
 pub mod findings;
