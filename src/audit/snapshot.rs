@@ -126,21 +126,19 @@ fn take_turn(trigger: Trigger, settings: &Settings) -> bool {
     true
 }
 
-/// The system refused something without which there is no snapshot.
-fn refused(trigger: Trigger, settings: &Settings, what: &str) -> Failure {
-    given_up(trigger, settings, format_args!("the system refused {what}"));
-    Failure::Refused
-}
-
 fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) -> Result<i32, Failure> {
     finish_running(settings);
     let runtime = Runtime::get().filter(|r| r.initialized());
     let gil = runtime.is_some_and(Runtime::holds_gil);
     let thread_pointer = stop::thread_pointer();
-    let modules = Modules::gather(thread_pointer).ok_or_else(|| refused(trigger, settings, "memory for the list of modules"))?;
+    let refused = |what: &str| {
+        given_up(trigger, settings, format_args!("the system refused {what}"));
+        Failure::Refused
+    };
+    let modules = Modules::gather(thread_pointer).ok_or_else(|| refused("memory"))?;
     let control = ControlBlock::look_up();
     // SAFETY: zeros are a Handoff.
-    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or_else(|| refused(trigger, settings, "memory to share with a copy of the process"))?;
+    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or_else(|| refused("memory"))?;
     let started_ns = clock::monotonic_ns();
     let blocked = block_signals();
     heap::lock_all();
@@ -148,7 +146,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
         // SAFETY: taken above.
         unsafe { heap::unlock_all() };
         restore_signals(&blocked);
-        return Err(refused(trigger, settings, "to stop the threads"));
+        return Err(refused("the handler of the signal that stops threads"));
     };
     // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
     let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
@@ -191,7 +189,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
             // SAFETY: taken above.
             unsafe { heap::unlock_all() };
             restore_signals(&blocked);
-            Err(refused(trigger, settings, "to clone the process"))
+            Err(refused("to clone the process"))
         }
     }
 }
