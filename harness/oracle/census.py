@@ -61,7 +61,7 @@ def compare(snapshot, lines, rules, edges):
     table = Table()
     for address, line in counted.objects.items():
         inside = "block" in line
-        compare_object(table, counted, model, address, line)
+        compare_object(table, counted, model, address, line, owned[address])
         table.equal("owned", line, line["owned"], owned[address])
         if inside:
             table.equal("reachable", line, line["reachable"], int(line["block"], 16) in reached)
@@ -79,16 +79,26 @@ def compare(snapshot, lines, rules, edges):
     return table.show()
 
 
-def compare_object(table, counted, model, address, line):
+def compare_object(table, counted, model, address, line, owned):
     table.equal("refcount", line, line["refcount"], model.refcount(address))
-    table.equal("words", line, line["words"], counted.words(address))
+    words = counted.words(address)
+    if counted.words_at_least(address) <= line["words"] < words and owned <= line["words"]:
+        # The shim knows where a dict's or a set's table, a frame's stack or an instance's values end, and that hashes are numbers. What stands
+        # there the oracle counts, but cannot insist on.
+        table.agree["words, but for ends of tables and stacks"] += 1
+    else:
+        table.equal("words", line, line["words"], words)
     table.check(
         "words, at most every word",
         line["words"] <= counted.naive[address],
         "%s: %d of %d" % (described(line), line["words"], counted.naive[address]),
     )
     if "block" in line:
-        table.equal("tagged", line, line["tagged"], counted.words_tagged(address))
+        tagged = counted.words_tagged(address)
+        if tagged - counted.tagged_unsure[address] <= line["tagged"] < tagged:
+            table.agree["tagged, but for ends of tables and stacks"] += 1
+        else:
+            table.equal("tagged", line, line["tagged"], tagged)
 
 
 def compare_with_others(table, counted, model, owned):

@@ -7,6 +7,10 @@ from collections import Counter, defaultdict
 from model import OB_TYPE
 
 
+# Objects that have tables or stacks inside; native blocks may be some too.
+WITH_TABLES = {"set", "frozenset", "frame", "generator", "coroutine", "async_generator", "type"}
+
+
 class Counted:
     """All numbers of one snapshot."""
 
@@ -42,12 +46,18 @@ class Counted:
 
     def count_words(self):
         self.naive, self.tagged = Counter(), Counter()
+        self.unsure, self.tagged_unsure = Counter(), Counter()
         self.left_out, self.tagged_left_out = defaultdict(Counter), defaultdict(Counter)
         self.words_read = 0
         for start, end, _ in self.ranges:
             self.add(self.memory.words(start, end), self.naive, self.tagged)
+        with_tables = {start for start, line in self.blocks if line["kind"] == "block" or line.get("type") in WITH_TABLES}
         for start, end in zip(self.starts, self.ends):
             self.add(self.memory.words(start, end), self.naive, self.tagged)
+            if start in with_tables:
+                read = self.words_read
+                self.add(self.memory.words(start, end), self.unsure, self.tagged_unsure)
+                self.words_read = read
             for a, b, rule in self.weak.get(start, ()):
                 self.add(self.memory.words(a, b), self.left_out[rule], self.tagged_left_out[rule])
 
@@ -59,6 +69,10 @@ class Counted:
 
     def words(self, address):
         return self.naive[address] - sum(rule[address] for rule in self.left_out.values())
+
+    def words_at_least(self, address):
+        """Without the words in places of which only the shim knows where they end: tables of dicts and sets, stacks of frames, values."""
+        return self.words(address) - self.unsure[address]
 
     def words_tagged(self, address):
         return self.tagged[address] - sum(rule[address] for rule in self.tagged_left_out.values())
