@@ -23,6 +23,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod static_objects;
 pub mod suppressions;
+pub mod suspects;
 pub mod untraversed;
 
 /// What asked for an audit.

@@ -58,8 +58,7 @@ static mut SETTINGS: Settings = Settings {
         | bit(Verdict::OverReleased)
         | bit(Verdict::UncollectableCycle)
         | bit(Verdict::MissingTraverse)
-        | bit(Verdict::LeakedBlock)
-        | bit(Verdict::FreedWhileReferenced),
+        | bit(Verdict::LeakedBlock),
     kinds: Kinds::ALL,
     deadline_s: 60,
     follow_fork: false,

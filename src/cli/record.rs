@@ -70,6 +70,9 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     pub failing: bool,
+    /// A defect of CPython's own, and why: shown by the machine formats, never failing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
     pub site: Site,
     /// The types that the found words lie in.
     pub holders: Vec<Holder>,

@@ -142,13 +142,21 @@ fn run(seed: u64, steps: usize, mut exchange: impl FnMut(Block) -> Option<Block>
     cache::release_mine();
 }
 
+/// The tests share the one heap of the process, and some of them measure it: they run one after the other.
+fn in_turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn one_thread_agrees_with_the_model() {
+    let _turn = in_turn();
     std::thread::spawn(|| run(0x9e37_79b9, steps(), Some)).join().unwrap();
 }
 
 #[test]
 fn threads_that_pass_blocks_around_agree_with_the_model() {
+    let _turn = in_turn();
     const THREADS: usize = 4;
     let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::channel::<Block>()).unzip();
     senders.rotate_left(1);
@@ -176,6 +184,7 @@ fn threads_that_pass_blocks_around_agree_with_the_model() {
 
 #[test]
 fn blocks_outlive_their_thread_and_nothing_piles_up() {
+    let _turn = in_turn();
     let mut kept = Vec::new();
     let before = pool::totals().span_bytes;
     for round in 0..3000usize {
@@ -200,6 +209,7 @@ fn blocks_outlive_their_thread_and_nothing_piles_up() {
 
 #[test]
 fn requests_that_cannot_be_met_are_null() {
+    let _turn = in_turn();
     for size in [usize::MAX, isize::MAX as usize, isize::MAX as usize + 1, 1 << 60, 1 << 47] {
         assert!(allocate(size, Domain::Raw).is_null());
         assert!(allocate_zeroed(size, Domain::Raw).is_null());
@@ -213,6 +223,7 @@ fn requests_that_cannot_be_met_are_null() {
 
 #[test]
 fn every_free_block_is_seen_and_no_live_one() {
+    let _turn = in_turn();
     std::thread::spawn(|| {
         let blocks: Vec<usize> = (0..3000).map(|_| allocate(208, Domain::Object) as usize).collect();
         let (free_ones, live): (Vec<_>, Vec<_>) = blocks.iter().enumerate().partition(|(i, _)| i % 3 == 0);

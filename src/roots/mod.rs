@@ -16,6 +16,7 @@ pub mod loader;
 pub mod maps;
 pub mod modules;
 pub mod resident;
+pub mod sealing;
 pub mod set;
 pub mod threads;
 

@@ -93,6 +93,7 @@ fn every_option_has_a_flag_that_reaches_the_program() {
         ("GCSHIM_EXITCODE", "7"),
         ("GCSHIM_FAIL_ON", "leaked-object"),
         ("GCSHIM_SUPPRESSIONS", suppressions.to_str().expect("a UTF-8 path")),
+        ("GCSHIM_CENSUS", "/dev/null"),
         ("GCSHIM_ROOTS", "-stacks,-tls"),
         ("GCSHIM_DEADLINE", "5"),
         ("GCSHIM_FOLLOW_FORK", "1"),

@@ -29,8 +29,8 @@ fn a_lost_object_is_told_with_its_numbers_and_two_examples() {
     assert!(outcome.succeeded(), "{}", outcome.describe());
     let said = masked(&outcome.stderr);
     let wanted = "gcshim: leaked-object: # list objects lost: # references that nobody holds, # bytes
-gcshim:     @ # items refcount #, owned #, words #
-gcshim:     @ # items refcount #, owned #, words #
+gcshim:     @ # item: # refcount #, owned #, words #
+gcshim:     @ # item: # refcount #, owned #, words #
 gcshim: # finding among # objects in # blocks (# ms, at exit)
 ";
     assert_eq!(said, wanted, "{}", outcome.describe());
@@ -42,7 +42,7 @@ gcshim: # finding among # objects in # blocks (# ms, at exit)
 fn a_surplus_reference_is_told_with_its_holders() {
     let outcome = script("import ctypes\nkept = ['x']\nctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))").run();
     let wanted = "gcshim: leaked-reference: list: # reference more than pointers to it
-gcshim:     @ # items refcount #, owned #, words #
+gcshim:     @ # item: 'x' refcount #, owned #, words #
 gcshim:     held by dict (# word)
 gcshim: # finding among # objects in # blocks (# ms, at exit)
 ";

@@ -40,7 +40,9 @@ pub fn render(report: &Report) -> String {
 /// A clean audit is one line.
 fn audit(out: &mut String, process: &Process, audit: &AuditReport) {
     let complete = audit.summary.is_some();
-    if audit.findings.is_empty() && complete && audit.failing() == 0 {
+    // What CPython itself does wrong is for the machine formats: nobody who runs a program can act on it.
+    let shown: Vec<_> = audit.findings.iter().filter(|f| f.known.is_none()).collect();
+    if shown.is_empty() && complete && audit.failing() == 0 {
         let suppressed = suppressed(audit).map(|s| format!(", {s}")).unwrap_or_default();
         line(
             out,
@@ -51,7 +53,7 @@ fn audit(out: &mut String, process: &Process, audit: &AuditReport) {
         return;
     }
     line(out, 0, &format!("gcshim: {}{}", title(process), cost(audit)));
-    for f in &audit.findings {
+    for f in &shown {
         out.push('\n');
         finding(out, f);
     }
@@ -60,7 +62,7 @@ fn audit(out: &mut String, process: &Process, audit: &AuditReport) {
     if !complete {
         line(out, 1, "this audit was cut off: there may be more");
     }
-    let mut total = count(audit.findings.len() as u64, "finding");
+    let mut total = count(shown.len() as u64, "finding");
     let _ = write!(total, ", {} failing", grouped(audit.failing()));
     if let Some(suppressed) = suppressed(audit) {
         let _ = write!(total, ", {suppressed}");
