@@ -41,18 +41,7 @@ struct Headers {
 }
 
 /// Words that a count may be: small, on either side of the bounds, and what debuggers and free lists write.
-const COUNTS: [u64; 10] = [
-    1,
-    2,
-    1 << 16,
-    (1 << 30) - 1,
-    1 << 30,
-    (1 << 31) - 1,
-    1 << 31,
-    (1 << 31) + 1,
-    3 << 30,
-    (1 << 32) - 1,
-];
+const COUNTS: [u64; 10] = [1, 2, 1 << 16, (1 << 30) - 1, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, 3 << 30, (1 << 32) - 1];
 
 impl Headers {
     fn of(interpreter: &'static Interpreter) -> Headers {
@@ -60,20 +49,11 @@ impl Headers {
             "import sys; sys.path.insert(0, sys.argv[1]); import json, layouts\n\
              print(json.dumps([layouts.table(), {{n: layouts.immortal(n) for n in {COUNTS:?}}}]))"
         );
-        let outcome = interpreter
-            .program()
-            .arg("-I")
-            .arg("-c")
-            .arg(program)
-            .arg(compile::extension(interpreter, "layouts"))
-            .run();
+        let outcome =
+            interpreter.program().arg("-I").arg("-c").arg(program).arg(compile::extension(interpreter, "layouts")).run();
         assert!(outcome.succeeded(), "{}: {}", interpreter.label(), outcome.stderr);
         let (numbers, immortal) = serde_json::from_str(&outcome.stdout).expect("two tables");
-        Headers {
-            interpreter,
-            numbers,
-            immortal,
-        }
+        Headers { interpreter, numbers, immortal }
     }
 
     fn minor(&self) -> u8 {
@@ -81,10 +61,7 @@ impl Headers {
     }
 
     fn get(&self, name: &str) -> usize {
-        *self
-            .numbers
-            .get(name)
-            .unwrap_or_else(|| panic!("layouts.c has no {name} for {}", self.interpreter.label())) as usize
+        *self.numbers.get(name).unwrap_or_else(|| panic!("layouts.c has no {name} for {}", self.interpreter.label())) as usize
     }
 
     /// Compares one number.
@@ -167,10 +144,8 @@ fn weak_words_are_the_headers() {
     let names = BTreeSet::from(["weakref_object", "weakref_prev", "weakref_next"]);
     for header in all() {
         let weak: BTreeSet<usize> = names.iter().map(|name| header.get(name)).collect();
-        let ours: BTreeSet<usize> = weakref_hooks::REFERENCE_WEAK_WORDS
-            .iter()
-            .flat_map(|&(from, to)| (from..to).step_by(8))
-            .collect();
+        let ours: BTreeSet<usize> =
+            weakref_hooks::REFERENCE_WEAK_WORDS.iter().flat_map(|&(from, to)| (from..to).step_by(8)).collect();
         assert_eq!(ours, weak, "{}", header.interpreter.label());
         header.check("gc_prev", 8);
     }
@@ -272,12 +247,9 @@ fn what_is_immortal_is_what_the_headers_say() {
             let word: u64 = word.parse().expect("a number");
             let ours = count::decode(header.minor(), word);
             match theirs {
-                Some(immortal) => assert_eq!(
-                    ours == count::Count::Immortal,
-                    *immortal,
-                    "{word:#x} in {}",
-                    header.interpreter.label()
-                ),
+                Some(immortal) => {
+                    assert_eq!(ours == count::Count::Immortal, *immortal, "{word:#x} in {}", header.interpreter.label())
+                }
                 // Until 3.11 every count is one.
                 None if header.minor() <= 10 => assert_eq!(ours, count::Count::References(word)),
                 None => {}

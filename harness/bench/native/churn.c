@@ -1,5 +1,5 @@
 // One thread, small blocks, replaced at random: the fast paths, and how well a full heap stays usable.
-#include "common.h"
+#include "workload.h"
 
 int main(int argc, char **argv) {
     unsigned long steps = argument(argc, argv, 1, 40000000), slots = argument(argc, argv, 2, 20000);

@@ -1,5 +1,5 @@
 // A compiler's mix: many small nodes that live to the end of a function, some to the end of the file, vectors that grow by realloc.
-#include "common.h"
+#include "workload.h"
 
 struct node {
     struct node *next, *child;

@@ -1,5 +1,5 @@
 // Threads that each replace blocks in one shared array (in the spirit of mstress): any thread frees any other's.
-#include "common.h"
+#include "workload.h"
 
 enum { SLOTS = 40000 };
 

@@ -1,5 +1,5 @@
 // Fragmentation, hours compressed: sizes change from phase to phase while a tenth of each phase's blocks lives on to the end.
-#include "common.h"
+#include "workload.h"
 
 int main(int argc, char **argv) {
     unsigned long phases = argument(argc, argv, 1, 40), count = 200000;

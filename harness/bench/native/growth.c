@@ -1,5 +1,5 @@
 // Buffers that grow by realloc, several at a time, up to some MiB.
-#include "common.h"
+#include "workload.h"
 
 int main(int argc, char **argv) {
     unsigned long rounds = argument(argc, argv, 1, 150);

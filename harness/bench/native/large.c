@@ -1,5 +1,5 @@
 // Large blocks, 64 KiB to some MiB, replaced at random and written to once a page.
-#include "common.h"
+#include "workload.h"
 
 int main(int argc, char **argv) {
     unsigned long steps = argument(argc, argv, 1, 60000);

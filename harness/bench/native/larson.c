@@ -1,6 +1,6 @@
 // Blocks that outlive their thread (in the spirit of Larson and Krishnan 1998): each thread replaces blocks at random in an array, then hands the
 // array to a thread that it starts and ends.
-#include "common.h"
+#include "workload.h"
 
 enum { SLOTS = 5000 };
 

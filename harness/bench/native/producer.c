@@ -1,5 +1,5 @@
 // One thread makes all blocks, another frees them all (in the spirit of xmalloc-test): every free is remote.
-#include "common.h"
+#include "workload.h"
 #include <sched.h>
 
 enum { RING = 4096, BATCH = 64 };

@@ -1,5 +1,5 @@
 // One thread, blocks freed in the reverse of their order, as calls do: the shortest way through malloc and free (in the spirit of cfrac).
-#include "common.h"
+#include "workload.h"
 
 int main(int argc, char **argv) {
     unsigned long rounds = argument(argc, argv, 1, 4000000);

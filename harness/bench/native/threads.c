@@ -1,5 +1,5 @@
 // Short threads, one after the other, each with a little work.
-#include "common.h"
+#include "workload.h"
 
 static void *work(void *unused) {
     void *blocks[100];

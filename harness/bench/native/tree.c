@@ -1,5 +1,5 @@
 // Binary trees, built, walked and dropped (in the spirit of the well-known binary-trees program), with one that lives all the time.
-#include "common.h"
+#include "workload.h"
 
 struct node {
     struct node *left, *right;
