@@ -2,7 +2,9 @@
 # The native benchmark: each program under each allocator in turn, medians, ratios to glibc and to mimalloc. Peers that are not
 # installed are left out and named (Debian: libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4).
 #
-#   harness/bench/native.sh [program...]        RUNS=5  SHIM=path/to/libgcshim.so  PEERS="name=library ..."
+#   harness/bench/native.sh [program...]        RUNS=5  SHIM=path/to/libgcshim.so  PEERS="name=library ..."  TIME=wall|cpu
+#
+# TIME=cpu counts processor time instead: for machines that do other things meanwhile.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -14,8 +16,9 @@ for source in "$here"/native/*.c; do
     program=$build/$(basename "$source" .c)
     [ "$program" -nt "$source" ] || "${CC:-cc}" -std=gnu11 -O2 -pthread -fno-builtin -Wall -Wextra "$source" -o "$program"
 done
+"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra "$here/measure.c" -o "$build/../measure"
 exec python3 - "$build" "$SHIM" "$@" <<'PYTHON'
-import ctypes.util, glob, math, os, statistics, sys, time
+import glob, math, os, statistics, subprocess, sys
 
 build, shim, *wanted = sys.argv[1:]
 runs = int(os.environ.get("RUNS", "5"))
@@ -32,16 +35,13 @@ else:
 
 
 def once(program, library):
-    """Seconds of wall time, and the most memory it occupied, in KiB."""
+    """Seconds, and the most memory it occupied, in KiB."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "GCSHIM_"))}
-    if library:
-        environment["LD_PRELOAD"] = library
-    start = time.perf_counter()
-    pid = os.posix_spawn(program, [program], environment)
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        sys.exit(f"{program} under {library or 'glibc'}: status {status:#x}")
-    return time.perf_counter() - start, usage.ru_maxrss
+    output = subprocess.run([f"{build}/../measure", library, program], env=environment, stdout=subprocess.PIPE, check=True).stdout
+    status, wall, cpu, kib = output.split()
+    if status != b"0":
+        sys.exit(f"{program} under {library or 'glibc'}: status {status.decode()}")
+    return float(cpu if os.environ.get("TIME") == "cpu" else wall), int(kib)
 
 
 programs = wanted or sorted(f for f in os.listdir(build) if os.access(f"{build}/{f}", os.X_OK))

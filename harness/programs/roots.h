@@ -40,7 +40,7 @@ static __attribute__((noinline, unused)) void fill(void *volatile *slots, int n)
 }
 
 /* Overwrites the dead stack below the caller and the registers that calls do not keep: a copy left there is a true root. */
-static __attribute__((noinline)) void wipe(void)
+static __attribute__((noinline, unused)) void wipe(void)
 {
     volatile char scrap[32 * 1024];
     for (size_t i = 0; i < sizeof scrap; i++)
@@ -60,7 +60,7 @@ static __attribute__((noinline)) void wipe(void)
 }
 
 /* Audits, and returns the program's exit status. */
-static int audit(void)
+static __attribute__((unused)) int audit(void)
 {
     if (gcshim_audit == NULL) {
         fprintf(stderr, "gcshim is not preloaded\n");
@@ -105,10 +105,10 @@ struct root_case {
 };
 
 /* What the cases need to know. */
-static int held_count;
+static __attribute__((unused)) int held_count;
 static __attribute__((unused)) const char *library_path;
 
-static int run_case(int argc, char **argv, const struct root_case *cases)
+static __attribute__((unused)) int run_case(int argc, char **argv, const struct root_case *cases)
 {
     held_count = argc < 3 ? 0 : atoi(argv[2]);
     library_path = argc < 4 ? NULL : argv[3];

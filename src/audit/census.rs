@@ -124,7 +124,7 @@ impl Census {
             gil: scene.gil,
         };
         if census.roots.maps_unreadable {
-            census.degrade("/proc/self/maps could not be read: other mappings were not scanned", 0, 1);
+            census.degrade("/proc/self/maps could not be read: not all roots are known, so counts were not compared and nothing was looked for that is lost", 0, 1);
         }
         if census.roots.left_out > 0 {
             census.degrade("memory ranges for which there was no room were not scanned", 0, u64::from(census.roots.left_out));

@@ -7,15 +7,25 @@ use super::labels::Labels;
 use super::records::Head;
 use super::settings::Settings;
 use super::snapshot::{self, Moment, status};
-use super::{plain, records, suppressions};
+use super::{census_file, plain, records, suppressions};
+use crate::meta::Array;
 use crate::roots::threads::Thread;
 use crate::sys::text::{STDERR, Writer};
-use crate::sys::{clock, guard, process};
+use crate::sys::{clock, guard, own_stack, process};
 
 /// Audits the snapshot and ends the process.
 pub fn main(moment: &Moment<'_>, settings: &'static Settings) -> ! {
     // SAFETY: this is the child.
     unsafe { set_apart() };
+    if let Some(mut stack) = Array::<u8>::new(STACK_BYTES) {
+        let top = stack.as_mut_ptr_range().end as usize;
+        // SAFETY: fresh memory that is nobody else's.
+        unsafe { own_stack::call(top, || work(moment, settings)) };
+    }
+    work(moment, settings)
+}
+
+fn work(moment: &Moment<'_>, settings: &'static Settings) -> ! {
     // SAFETY: this is the child.
     let status = match unsafe { audit(moment, settings) } {
         Some(0) => status::CLEAN,
@@ -28,6 +38,9 @@ pub fn main(moment: &Moment<'_>, settings: &'static Settings) -> ! {
     moment.handoff.done.store(1, Ordering::Release);
     process::exit(status)
 }
+
+/// The stack that the child works on: the program may have called us on a small one, and its `tp_traverse` functions may go deep.
+const STACK_BYTES: usize = 16 << 20;
 
 /// Takes the child out of the program's way: its descriptors are not kept open, it leaves no core file, and faults come back.
 unsafe fn set_apart() {
@@ -58,13 +71,16 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32>
     };
     // SAFETY: in the child, guarded.
     let mut census = unsafe { Census::take(&scene, settings)? };
+    census_file::write(&mut census, settings, moment.pid);
     note_what_was_not_done(&mut census, moment);
-    census.compare_references();
-    // SAFETY: in the child, guarded.
-    unsafe {
-        census.classify_lost()?;
-        census.find_untraversed();
+    // Whoever does not know all roots accuses nobody of having lost something.
+    if !census.roots.maps_unreadable {
+        census.compare_references();
+        // SAFETY: in the child, guarded.
+        unsafe { census.classify_lost()? };
     }
+    // SAFETY: in the child, guarded.
+    unsafe { census.find_untraversed() };
     census.find_holders();
     census.findings.sort(&|v| settings.fails(v));
     let left_out = census.findings.left_out;
@@ -76,7 +92,7 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32>
 
 fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
     if moment.world.not_stopped > 0 {
-        census.degrade("threads that did not stop (they block the stop signal): their registers were not seen", 0, u64::from(moment.world.not_stopped));
+        census.degrade("threads that could not be stopped: their registers were not seen", 0, u64::from(moment.world.not_stopped));
     }
     if !moment.world.listed {
         census.degrade("/proc/self/task could not be read: other threads were not stopped", 0, 1);

@@ -6,6 +6,7 @@
 //! [`records`] and the [`plain`] lines.
 
 pub mod census;
+pub mod census_file;
 pub mod child;
 pub mod cycles;
 pub mod entry;
@@ -20,6 +21,7 @@ pub mod records;
 pub mod references;
 pub mod settings;
 pub mod snapshot;
+pub mod static_objects;
 pub mod suppressions;
 pub mod untraversed;
 

@@ -12,7 +12,7 @@ use crate::sys::text::Writer;
 /// Findings shown; the rest is counted, and all are in the report file.
 const SHOWN: usize = 20;
 
-/// Writes the failing findings. A clean program gets nothing.
+/// Writes the failing findings. A clean program gets nothing, unless hardly anything could be looked at.
 pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) {
     let failing = (0..census.findings.all().len())
         .filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]));
@@ -25,7 +25,7 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
         }
         total += 1;
     }
-    if total == 0 {
+    if total == 0 && !census.roots.maps_unreadable {
         return;
     }
     for &at in list.iter().take(shown) {

@@ -22,6 +22,8 @@ pub struct Settings {
     pub report: [u8; PATH_MAX],
     /// The suppressions file, empty for none.
     pub suppressions: [u8; PATH_MAX],
+    /// The census file's pattern, empty for none.
+    pub census: [u8; PATH_MAX],
     /// Exit status when a failing verdict was found, 0 to leave the program's own.
     pub exit_code: i32,
     /// A bit per verdict.
@@ -49,6 +51,7 @@ static mut SETTINGS: Settings = Settings {
     signal: 0,
     report: [0; PATH_MAX],
     suppressions: [0; PATH_MAX],
+    census: [0; PATH_MAX],
     exit_code: 0,
     fail_on: bit(Verdict::LeakedObject)
         | bit(Verdict::LeakedReference)
@@ -122,6 +125,7 @@ impl Settings {
             },
             b"GCSHIM_REPORT" => set_path(&mut self.report, value)?,
             b"GCSHIM_SUPPRESSIONS" => set_path(&mut self.suppressions, value)?,
+            b"GCSHIM_CENSUS" => set_path(&mut self.census, value)?,
             b"GCSHIM_EXITCODE" => self.exit_code = number(value, 1, 255).ok_or(Mistake::Value)? as i32,
             b"GCSHIM_FAIL_ON" => {
                 let mut bits = 0;

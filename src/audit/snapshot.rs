@@ -106,10 +106,14 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
     let runtime = Runtime::get().filter(|r| r.initialized());
     let gil = runtime.is_some_and(Runtime::holds_gil);
     let thread_pointer = stop::thread_pointer();
-    let modules = Modules::gather(thread_pointer).ok_or(Failure::Refused)?;
+    let refused = |what: &str| {
+        given_up(trigger, settings, format_args!("the system refused {what}"));
+        Failure::Refused
+    };
+    let modules = Modules::gather(thread_pointer).ok_or_else(|| refused("memory"))?;
     let control = ControlBlock::look_up();
     // SAFETY: zeros are a Handoff.
-    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or(Failure::Refused)?;
+    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or_else(|| refused("memory"))?;
     let started_ns = clock::monotonic_ns();
     let blocked = block_signals();
     heap::lock_all();
@@ -117,7 +121,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
         // SAFETY: taken above.
         unsafe { heap::unlock_all() };
         restore_signals(&blocked);
-        return Err(Failure::Refused);
+        return Err(refused("the handler of the signal that stops threads"));
     };
     // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
     let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
@@ -160,8 +164,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
             // SAFETY: taken above.
             unsafe { heap::unlock_all() };
             restore_signals(&blocked);
-            given_up(trigger, settings, format_args!("the system refused to clone the process"));
-            Err(Failure::Refused)
+            Err(refused("to clone the process"))
         }
     }
 }

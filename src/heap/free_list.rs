@@ -136,7 +136,10 @@ mod tests {
                 }
                 for byte in 5..8 {
                     let lands = decode(at, word ^ bits << (8 * byte));
-                    assert!(lands.is_none_or(|a| a >> 19 == at >> 19 && a % 8 == 0), "byte {byte} ^ {bits}");
+                    assert!(
+                        lands.is_none_or(|a| a >> 19 == at >> 19 && a % 8 == 0),
+                        "byte {byte} ^ {bits}"
+                    );
                 }
             }
             assert_eq!(decode(at ^ 16, word), None);

@@ -23,7 +23,7 @@ pub mod view;
 mod model_test;
 
 use core::ptr::null_mut;
-use core::sync::atomic::Ordering::*;
+use core::sync::atomic::{Ordering::*, compiler_fence};
 
 use crate::meta;
 use crate::sys::memory::GRANULE;
@@ -75,12 +75,16 @@ unsafe fn pop(span: *mut Span) -> *mut u8 {
         }
         let (index, starts) = slab::index_at(span, at);
         let Some(next) = free_list::next(at) else { return null_mut() };
-        if !starts || !slab::set_live(span, index) {
+        if !starts || slab::is_live(span, index) {
             return null_mut();
         }
-        // Counted first: a process forked in between sees a block too many in use, not one too few.
+        // Counted first: a process forked in between sees a block too many in use, not one too few. The bit last: a snapshot taken by a signal
+        // in between finds a list that can be used.
         (*span).used += 1;
+        compiler_fence(Release);
         (*span).free = next;
+        compiler_fence(Release);
+        slab::set_live(span, index);
         at as *mut u8
     }
 }

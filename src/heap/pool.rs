@@ -14,6 +14,7 @@ use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, GRANULE, PAGE};
+use crate::sys::raw;
 
 /// Blocks larger than this get a mapping of their own, which goes back to the system as a whole.
 pub const MAX_LARGE_BYTES: usize = 16 << 20;
@@ -24,9 +25,17 @@ const REGION_BYTES_MAX: usize = 1 << 30;
 /// Regions start at multiples of this, so that a huge page can back them from the start.
 const REGION_ALIGN: usize = 2 << 20;
 
-/// Freed memory kept for reuse without a system call: this much, and a part of what is in use.
-const DIRTY_GRANULES_MIN: usize = (16 << 20) / GRANULE;
-const DIRTY_SHARE: usize = 8;
+/// Freed memory that has lain idle for a whole epoch goes back to the system at its end. (Epochs end only when spans are released: a
+/// program that does nothing gives nothing back.)
+const EPOCH_NS: u64 = 250_000_000;
+/// Less than this is not worth asking for the time.
+const DIRTY_GRANULES_MIN: usize = (4 << 20) / GRANULE;
+/// More than this, and half of what is in use, goes back at once.
+const DIRTY_GRANULES_MAX: usize = (64 << 20) / GRANULE;
+
+/// From this size on the heap asks for huge pages: faults, and the copying of page tables for a snapshot, then cost a five-hundredth.
+/// Smaller programs would only grow by them.
+const HUGE_PAGES_FROM: usize = (128 << 20) / GRANULE;
 
 pub(crate) struct Pool {
     regions: [Region; REGIONS],
@@ -38,6 +47,10 @@ pub(crate) struct Pool {
     dirty_granules: usize,
     used_granules: usize,
     reserved_bytes: usize,
+    huge_pages: bool,
+    /// The least there was of `dirty_granules` since the epoch began.
+    dirty_low: usize,
+    epoch_start_ns: u64,
 }
 
 // SAFETY: the pointers are to records and bitmaps that only the holder of the lock changes.
@@ -51,6 +64,9 @@ pub(crate) static POOL: Ranked<{ rank::POOL }, Pool> = Ranked::new(Pool {
     dirty_granules: 0,
     used_granules: 0,
     reserved_bytes: 0,
+    huge_pages: false,
+    dirty_low: 0,
+    epoch_start_ns: 0,
 });
 
 /// Bytes in mappings of their own.
@@ -151,10 +167,30 @@ pub unsafe fn release(span: *mut Span) -> bool {
         return true;
     }
     give_granules(&mut pool, base, bytes / GRANULE);
-    if pool.dirty_granules > DIRTY_GRANULES_MIN + pool.used_granules / DIRTY_SHARE {
-        purge(&mut pool);
-    }
+    age(&mut pool);
     true
+}
+
+/// Gives back what has been idle for an epoch, or is too much.
+fn age(pool: &mut Guard<'_>) {
+    if pool.dirty_granules < DIRTY_GRANULES_MIN {
+        return;
+    }
+    let most = DIRTY_GRANULES_MAX + pool.used_granules / 2;
+    if pool.dirty_granules > most {
+        purge(pool, most / 2);
+        return;
+    }
+    let now = raw::coarse_now_ns();
+    if now.wrapping_sub(pool.epoch_start_ns) > EPOCH_NS {
+        let idle = pool.dirty_low;
+        if idle >= DIRTY_GRANULES_MIN {
+            let keep = pool.dirty_granules - idle;
+            purge(pool, keep);
+        }
+        pool.dirty_low = pool.dirty_granules;
+        pool.epoch_start_ns = now;
+    }
 }
 
 /// Changes the one block of `span` to hold at least `size` bytes, without moving it. `false`: not possible here.
@@ -241,7 +277,7 @@ pub unsafe fn remap_huge(span: *mut Span, size: usize) -> *mut u8 {
 
 /// Gives all memory kept for reuse back to the system. Whether there was any.
 pub fn trim() -> bool {
-    purge(&mut POOL.lock()) > 0
+    purge(&mut POOL.lock(), 0) > 0
 }
 
 /// What the heap holds.
@@ -335,7 +371,14 @@ fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(us
             .find_map(|region| region.take(count, align));
         if let Some(taken) = found {
             pool.dirty_granules -= taken.dirty;
+            pool.dirty_low = pool.dirty_low.min(pool.dirty_granules);
             pool.used_granules += count;
+            if pool.used_granules >= HUGE_PAGES_FROM && !pool.huge_pages {
+                pool.huge_pages = true;
+                for region in pool.regions.iter().take(until) {
+                    memory::advise_huge(region.base, region.bytes());
+                }
+            }
             return Some((taken.base, taken.dirty == 0));
         }
         add_region(pool, count * GRANULE, align)?;
@@ -399,20 +442,24 @@ fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
         // SAFETY: the range was mapped above; permanent memory is zero and lives for ever.
         *slot = unsafe { Region::new(base, granules, bitmaps) };
     }
+    if pool.huge_pages {
+        memory::advise_huge(base, want);
+    }
     pool.count += 1;
     pool.reserved_bytes += want;
     Some(())
 }
 
-/// Discards the contents of all dirty granules. Returns how many there were.
+/// Discards the contents of all dirty granules but the `keep` lowest. Returns how many there were.
 #[cold]
-fn purge(pool: &mut Guard<'_>) -> usize {
+fn purge(pool: &mut Guard<'_>, mut keep: usize) -> usize {
     let until = pool.count;
     let mut cleaned = 0;
     for region in pool.regions.iter_mut().take(until) {
         // SAFETY: dirty granules belong to no span, so nobody needs their contents.
-        cleaned += region.clean_dirty(&mut |at, bytes| unsafe { memory::discard(at, bytes) });
+        cleaned += region.clean_dirty(&mut keep, &mut |at, bytes| unsafe { memory::discard(at, bytes) });
     }
     pool.dirty_granules -= cleaned;
+    pool.dirty_low = pool.dirty_low.min(pool.dirty_granules);
     cleaned
 }

@@ -149,19 +149,22 @@ impl Region {
         self.hint = self.hint.min(index);
     }
 
-    /// Calls `clean` with address and bytes of each run of dirty granules; where it returns true, they are no longer dirty. Returns how
-    /// many granules became clean.
-    pub fn clean_dirty(&mut self, clean: &mut dyn FnMut(usize, usize) -> bool) -> usize {
+    /// Calls `clean` with address and bytes of each run of dirty granules but the `keep` lowest, which it counts down; where it returns true, they
+    /// are no longer dirty. Returns how many granules became clean.
+    pub fn clean_dirty(&mut self, keep: &mut usize, clean: &mut dyn FnMut(usize, usize) -> bool) -> usize {
         let (base, granules) = (self.base, self.granules);
         let (_, dirty) = self.maps();
         let (mut at, mut cleaned) = (0, 0);
         loop {
-            let start = next_set(dirty, at, granules);
+            let mut start = next_set(dirty, at, granules);
             if start == granules {
                 return cleaned;
             }
             let end = next_clear(dirty, start, granules);
-            if clean(base + start * GRANULE, (end - start) * GRANULE) {
+            let kept = (*keep).min(end - start);
+            *keep -= kept;
+            start += kept;
+            if start < end && clean(base + start * GRANULE, (end - start) * GRANULE) {
                 cleaned += end - start;
                 (start..end).for_each(|i| set_bit(dirty, i, false));
             }

@@ -46,14 +46,11 @@ pub const fn block_bytes(class: usize) -> usize {
     }
 }
 
-/// Bytes of the slabs of a class: a power of two that holds at least eight blocks.
+/// Bytes of the slabs of a class: the least power of two, from a granule up, that holds eight blocks.
 #[inline]
 pub const fn slab_bytes(class: usize) -> usize {
-    if block_bytes(class) <= GRANULE / 8 {
-        GRANULE
-    } else {
-        MAX_SLAB_BYTES
-    }
+    let least = (8 * block_bytes(class)).next_power_of_two();
+    if least < GRANULE { GRANULE } else { least }
 }
 
 /// The class for blocks of at least `size` bytes that all start at multiples of `align` (a power of two, at most a granule); `None`

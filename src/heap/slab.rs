@@ -86,7 +86,7 @@ pub unsafe fn check_first(span: *mut Span) {
     // SAFETY: links lead to addresses in the slab only.
     unsafe {
         let at = (*span).free;
-        if !starts_block(span, at) || !is_free(span, at) || free_list::next(at).is_none() {
+        if !starts_block(span, at) || is_live(span, index_at(span, at).0) || free_list::next(at).is_none() {
             misuse::corrupted_free_list(at, (*span).block_bytes);
         }
     }
@@ -166,22 +166,26 @@ pub unsafe fn index_at(span: *mut Span, at: usize) -> (usize, bool) {
     }
 }
 
-/// Notes that a block is handed out; `false` if it was already.
+/// Whether a block is handed out, as the owner knows it.
+///
+/// # Safety
+/// `index` is that of an address in the slab.
+#[inline(always)]
+pub unsafe fn is_live(span: *mut Span, index: usize) -> bool {
+    // SAFETY: the index is below the slab's bytes divided by those of a block, rounded up, and there are that many bits.
+    unsafe { (*span).live.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 }
+}
+
+/// Notes that a block is handed out.
 ///
 /// # Safety
 /// The calling thread owns the slab, and `index` is that of an address in the slab.
 #[inline(always)]
-pub unsafe fn set_live(span: *mut Span, index: usize) -> bool {
-    // SAFETY: the index is below the slab's bytes divided by those of a block, rounded up, and there are that many bits. Only the owner writes, so
-    // no atomic operation is needed.
+pub unsafe fn set_live(span: *mut Span, index: usize) {
+    // SAFETY: as above. Only the owner writes, so no atomic operation is needed.
     unsafe {
         let word = (*span).live.get_unchecked(index / 64);
-        let bits = word.load(Relaxed);
-        if bits >> (index % 64) & 1 != 0 {
-            return false;
-        }
-        word.store(bits ^ 1 << (index % 64), Relaxed);
-        true
+        word.store(word.load(Relaxed) | 1 << (index % 64), Relaxed);
     }
 }
 
@@ -193,13 +197,13 @@ pub unsafe fn set_live(span: *mut Span, index: usize) -> bool {
 pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
     // SAFETY: as there.
     unsafe {
-        let word = (*span).live.get_unchecked(index / 64);
-        let bits = word.load(Relaxed);
-        if bits >> (index % 64) & 1 == 0 {
-            return false;
+        let live = is_live(span, index);
+        compiler_fence(Release);
+        if live {
+            let word = (*span).live.get_unchecked(index / 64);
+            word.store(word.load(Relaxed) & !(1 << (index % 64)), Relaxed);
         }
-        word.store(bits ^ 1 << (index % 64), Relaxed);
-        true
+        live
     }
 }
 
@@ -328,9 +332,11 @@ unsafe fn adopt_abandoned(cache: *mut Cache, domain: Domain, class: usize) -> *m
                 break;
             }
             unlist(head, &mut abandoned);
+            // Still under the lock: else another thread could adopt, abandon and list it again meanwhile, and it would be owned and listed. If the claim
+            // fails, a thread that frees a block was faster; it waits for the lock, finds the slab unlisted and is content with that.
+            let claimed = claim(head);
             drop(abandoned);
-            // A thread that frees a block may have been faster; it finds the slab unlisted and is content with that.
-            if !claim(head) {
+            if !claimed {
                 continue;
             }
             (*head).owner.store(cache as usize, Relaxed);
@@ -460,21 +466,7 @@ pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
 /// `at` is the start of a carved block of the slab.
 pub unsafe fn in_use(span: *mut Span, at: usize) -> bool {
     // SAFETY: the caller's duty.
-    unsafe {
-        !is_free(span, at) && !free_list::has_canary(at)
-    }
-}
-
-/// Whether the owner's bit of a block says that it is free.
-///
-/// # Safety
-/// As for [`in_use`].
-unsafe fn is_free(span: *mut Span, at: usize) -> bool {
-    // SAFETY: as there.
-    unsafe {
-        let index = index_at(span, at).0;
-        (*span).live.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 == 0
-    }
+    unsafe { is_live(span, index_at(span, at).0) && !free_list::has_canary(at) }
 }
 
 /// Frees a block of a slab that the calling thread has just claimed, and keeps the slab.

@@ -106,7 +106,8 @@ fn install_signal(signal: c_int) {
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = on_signal as *const () as usize;
-        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        // Not on an alternate stack: those are made for handlers that do less than an audit.
+        action.sa_flags = libc::SA_RESTART;
         libc::sigemptyset(&mut action.sa_mask);
         if libc::sigaction(signal, &action, core::ptr::null_mut()) != 0 {
             stderr_line(format_args!("gcshim: signal {signal} (GCSHIM_SIGNAL) cannot be handled; there will be no audits on it"));

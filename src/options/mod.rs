@@ -63,6 +63,13 @@ pub const OPTIONS: &[Opt] = &[
         help: "Findings to leave out, one a line: VERDICT:TYPE-PATTERN, with * for any text.",
     },
     Opt {
+        name: "GCSHIM_CENSUS",
+        values: "FILE",
+        default: "(none)",
+        help: "Append one JSON line for every object (address, type, refcount, owned, words, tagged, reachable) to FILE, for comparison \
+               with other tools; %p is the process id.",
+    },
+    Opt {
         name: "GCSHIM_ROOTS",
         values: "[-]kind,...",
         default: "all",

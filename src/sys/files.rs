@@ -20,7 +20,13 @@ impl File {
 
     fn with_flags(path: &CStr, flags: i32) -> Option<File> {
         // SAFETY: path is a C string; the mode is passed for O_CREAT.
-        let fd = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o644) };
+        let open = || unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o644) };
+        let mut fd = open();
+        // A named pipe is opened when its other end is, which may take longer than until the next signal.
+        // SAFETY: __errno_location is valid for the calling thread.
+        while fd < 0 && unsafe { *libc::__errno_location() } == libc::EINTR {
+            fd = open();
+        }
         File::above_the_standard_ones(fd)
     }
 

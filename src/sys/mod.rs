@@ -5,6 +5,7 @@ pub mod files;
 pub mod guard;
 pub mod lock;
 pub mod memory;
+pub mod own_stack;
 pub mod process;
 pub mod raw;
 pub mod restart;

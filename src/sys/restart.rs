@@ -8,10 +8,12 @@
 //! also where the kernel has restarted it for our sake. What is left is the moment between that look and the return to the call, less than a
 //! microsecond: a signal that comes just then runs its handler before the call is entered again, as one would that came before the call.
 //!
-//! Known from the instructions before the thread's own: calls made through `syscall(2)` do not show their number there, and fail with `EINTR`
+//! How long a call had waited before it was interrupted for the first time, nobody knows; so a wait for a time takes up to that much longer.
+//!
+//! Which call it is, the instructions before the thread's own say: calls made through `syscall(2)` do not show their number there, and fail with `EINTR`
 //! (in practice futexes, whose users expect it).
 
-use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use super::raw::syscall6;
 use super::{clock, stop_signal};
@@ -64,57 +66,101 @@ fn pending(mask: u64) -> Waiting {
     result
 }
 
-/// When and where a thread was last put back before a call that waits for a time relative to its start.
+/// What is left of a call that waits for a time from its start. The call itself carries the sign that it is one that was put back: a pointer to
+/// the entry's time, or a mark in the half of a register that the kernel does not look at. So a new call at the same place is not taken for it.
 struct Resumed {
     tid: AtomicI32,
+    /// When it was put back: the last time where `seconds` is what is left, else the first time.
     at_ns: AtomicU64,
-    instruction: AtomicUsize,
-    stack: AtomicUsize,
     /// A `timespec` for calls that take a pointer to one that is not theirs to change.
     seconds: AtomicI64,
     nanoseconds: AtomicI64,
 }
 
 #[allow(clippy::declare_interior_mutable_const)]
-const NOT_RESUMED: Resumed = Resumed {
-    tid: AtomicI32::new(0),
-    at_ns: AtomicU64::new(0),
-    instruction: AtomicUsize::new(0),
-    stack: AtomicUsize::new(0),
-    seconds: AtomicI64::new(0),
-    nanoseconds: AtomicI64::new(0),
-};
+const NOT_RESUMED: Resumed =
+    Resumed { tid: AtomicI32::new(0), at_ns: AtomicU64::new(0), seconds: AtomicI64::new(0), nanoseconds: AtomicI64::new(0) };
 
-const RESUMED_MAX: usize = 4096;
-/// By thread id; two threads that share an entry only lose the time already waited.
+const RESUMED_MAX: usize = 8192;
+/// A hash table by thread id.
 static RESUMED: [Resumed; RESUMED_MAX] = [NOT_RESUMED; RESUMED_MAX];
+/// How many places of the table a thread may have.
+const PROBES: usize = 32;
+
+/// In the upper half of a register whose lower half is an `int`.
+const MARK: i64 = 0x6763_7368 << 32;
+
+fn is_marked(register: i64) -> bool {
+    register >> 32 == MARK >> 32
+}
+
+fn marked(value: i64) -> i64 {
+    MARK | i64::from(value as u32)
+}
 
 impl Resumed {
-    /// How long the call at `instruction` has waited since it was last put back, ns; 0 if this is its first interruption (how long it
-    /// had waited before that, nobody knows). Notes that it is put back at `now_ns`.
-    fn elapsed_ns(tid: i32, instruction: usize, stack: usize, stopped_ns: u64) -> (&'static Resumed, u64) {
-        let entry = &RESUMED[tid as usize % RESUMED_MAX];
-        let same = entry.tid.load(Relaxed) == tid && entry.instruction.load(Relaxed) == instruction && entry.stack.load(Relaxed) == stack;
-        let elapsed = if same { stopped_ns.saturating_sub(entry.at_ns.load(Relaxed)) } else { 0 };
-        entry.tid.store(tid, Relaxed);
-        entry.instruction.store(instruction, Relaxed);
-        entry.stack.store(stack, Relaxed);
-        entry.at_ns.store(clock::monotonic_ns(), Relaxed);
-        (entry, elapsed)
+    /// The thread's entry. `None` if its places are taken by living threads: then its calls begin anew.
+    fn of(tid: i32) -> Option<&'static Resumed> {
+        let places = (0..PROBES).map(|i| &RESUMED[(tid as usize + i) % RESUMED_MAX]);
+        let own = places.clone().find(|e| e.tid.load(Relaxed) == tid);
+        own.or_else(|| {
+            places.clone().find(|e| {
+                let there = e.tid.load(Relaxed);
+                // SAFETY: signal 0 only asks whether the thread is there.
+                let free = there == 0 || unsafe { syscall6(libc::SYS_tgkill, libc::getpid() as usize, there as usize, 0, 0, 0, 0) } != 0;
+                free && e.tid.compare_exchange(there, tid, Relaxed, Relaxed).is_ok()
+            })
+        })
     }
 
-    /// The address of a `timespec` of what is left of the one at `wanted`.
+    /// Puts into the entry what is left of the time at `wanted`, and answers the address to pass instead.
     ///
     /// # Safety
     /// `wanted` is readable.
-    unsafe fn left_of(&self, wanted: usize, elapsed_ns: u64) -> usize {
+    unsafe fn time_left(tid: i32, wanted: i64, stopped_ns: u64) -> Option<i64> {
+        let entry = Resumed::of(tid)?;
+        let own = (&raw const entry.seconds) as i64;
+        let elapsed = if wanted == own { stopped_ns.saturating_sub(entry.at_ns.load(Relaxed)) } else { 0 };
         // SAFETY: the caller's.
         let wanted = unsafe { core::ptr::read_volatile(wanted as *const libc::timespec) };
         let all = i128::from(wanted.tv_sec) * 1_000_000_000 + i128::from(wanted.tv_nsec);
-        let left = (all - i128::from(elapsed_ns)).max(0);
-        self.seconds.store((left / 1_000_000_000) as i64, Relaxed);
-        self.nanoseconds.store((left % 1_000_000_000) as i64, Relaxed);
-        (&raw const self.seconds) as usize
+        let left = (all - i128::from(elapsed)).max(0);
+        entry.seconds.store((left / 1_000_000_000) as i64, Relaxed);
+        entry.nanoseconds.store((left % 1_000_000_000) as i64, Relaxed);
+        entry.at_ns.store(clock::monotonic_ns(), Relaxed);
+        Some(own)
+    }
+
+    /// The same for milliseconds in a register; below 1 they are no time to wait for.
+    fn milliseconds_left(tid: i32, wanted: i64, stopped_ns: u64) -> Option<i64> {
+        if wanted as i32 <= 0 {
+            return Some(wanted);
+        }
+        let entry = Resumed::of(tid)?;
+        let elapsed = if is_marked(wanted) { stopped_ns.saturating_sub(entry.at_ns.load(Relaxed)) } else { 0 };
+        // What was waited counts in whole milliseconds, so that no call ends early.
+        let left = (i64::from(wanted as i32) - (elapsed / 1_000_000) as i64).max(0);
+        entry.at_ns.store(stopped_ns - elapsed % 1_000_000, Relaxed);
+        Some(marked(left))
+    }
+
+    /// For a socket with a time limit of its own, which begins anew with each call: the descriptor to pass; `None` when the time is over.
+    fn socket_left(tid: i32, descriptor: i64, option: i32, stopped_ns: u64) -> Option<i64> {
+        let Some(entry) = Resumed::of(tid) else { return Some(descriptor) };
+        if !is_marked(descriptor) {
+            entry.at_ns.store(stopped_ns, Relaxed);
+            return Some(marked(descriptor));
+        }
+        let mut limit = [0i64; 2];
+        let mut bytes = size_of_val(&limit) as u32;
+        // SAFETY: the kernel writes at most `bytes` of the timeval.
+        let refused = unsafe {
+            let (limit, bytes) = (&raw mut limit as usize, &raw mut bytes as usize);
+            syscall6(libc::SYS_getsockopt, descriptor as u32 as usize, libc::SOL_SOCKET as usize, option as usize, limit, bytes, 0)
+        };
+        let limit_ns = limit[0] as u64 * 1_000_000_000 + limit[1] as u64 * 1000;
+        let waited = stopped_ns.saturating_sub(entry.at_ns.load(Relaxed));
+        (refused != 0 || limit_ns == 0 || waited < limit_ns).then_some(descriptor)
     }
 }
 // The two words of a timespec stand side by side.
@@ -137,9 +183,7 @@ pub fn resume_call(context: *mut libc::c_void, tid: i32, stopped_ns: u64) {
         return;
     }
     let behind = if interrupted { rip } else { rip + 2 };
-    let Some(code) = code_before(behind, rip) else { return };
-    let [0xb8, n0, n1, n2, n3, 0x0f, 0x05] = code else { return };
-    let number = i64::from(i32::from_le_bytes([n0, n1, n2, n3]));
+    let Some(number) = code_before(behind, rip).as_ref().and_then(number_loaded) else { return };
     if !interrupted {
         // The kernel has put it back already. If a signal is waiting that would not have let it, it fails after all.
         if r[RAX] == number && waiting(mask, tid).interrupting {
@@ -148,78 +192,125 @@ pub fn resume_call(context: *mut libc::c_void, tid: i32, stopped_ns: u64) {
         }
         return;
     }
-    if waiting(mask, tid).handled || !prepare(r, number, tid, stopped_ns) {
+    if waiting(mask, tid).handled {
         return;
     }
-    r[RAX] = number;
-    r[RIP] = rip as i64 - 2;
+    match prepare(r, number, tid, stopped_ns) {
+        Some(After::Again) => {
+            r[RAX] = number;
+            r[RIP] = rip as i64 - 2;
+        }
+        Some(After::Over(error)) => r[RAX] = -i64::from(error),
+        None => {}
+    }
 }
 
-/// The 7 bytes before an address: `mov eax, number; syscall`, if the thread is making a system call as the C library does. The thread may be anywhere,
-/// so no page is read but that of its next instruction, unless by asking the kernel.
+/// Bytes before the end of a system call instruction in which its number is looked for.
+const CODE: usize = 24;
+
+/// The bytes before an address. The thread may be anywhere, so no page is read but that of its next instruction, unless by asking the kernel.
 #[cfg(target_arch = "x86_64")]
-fn code_before(end: usize, instruction: usize) -> Option<[u8; 7]> {
-    let start = end.checked_sub(7)?;
+fn code_before(end: usize, instruction: usize) -> Option<[u8; CODE]> {
+    let start = end.checked_sub(CODE)?;
     if start >> 12 == instruction >> 12 && (end - 1) >> 12 == instruction >> 12 {
         // SAFETY: all in the page that the thread executes.
-        return Some(unsafe { core::ptr::read_volatile(start as *const [u8; 7]) });
+        return Some(unsafe { core::ptr::read_volatile(start as *const [u8; CODE]) });
     }
-    let mut code = [0u8; 7];
-    let to = libc::iovec { iov_base: code.as_mut_ptr().cast(), iov_len: 7 };
-    let from = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: 7 };
-    // SAFETY: the kernel reads as far as there is memory and writes at most the 7 bytes.
+    let mut code = [0u8; CODE];
+    let to = libc::iovec { iov_base: code.as_mut_ptr().cast(), iov_len: CODE };
+    let from = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: CODE };
+    // SAFETY: the kernel reads as far as there is memory and writes at most the bytes of `code`.
     let read = unsafe {
         let (to, from) = (&raw const to as usize, &raw const from as usize);
         syscall6(libc::SYS_process_vm_readv, libc::getpid() as usize, to, 1, from, 1, 0)
     };
-    (read == 7).then_some(code)
+    (read == CODE as isize).then_some(code)
 }
 
-/// Whether the call may be made again, and its arguments changed to what is left of its time.
+/// The number of the system call at the end of `code`, if it is loaded as compilers do: `mov eax, number`, at most three moves into other
+/// registers, `syscall`.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+fn number_loaded(code: &[u8; CODE]) -> Option<i64> {
+    let (before, [0x0f, 0x05]) = code.split_at(CODE - 2) else { return None };
+    (5..before.len()).find_map(|back| {
+        let (prefix, load) = before.split_at(before.len() - back);
+        let [0xb8, n0, n1, 0, 0, moves @ ..] = load else { return None };
+        // With a prefix it would load another register.
+        let plain = prefix.last().is_some_and(|b| b & 0xf0 != 0x40);
+        (plain && are_moves_beside_eax(moves)).then(|| i64::from(u16::from_le_bytes([*n0, *n1])))
+    })
+}
+
+/// Whether the bytes are whole instructions of the forms `mov register, ...` and `xor register, register` that leave RAX alone (Intel SDM volume 2,
+/// 2.1: prefix, opcode, ModRM, SIB, displacement).
+fn are_moves_beside_eax(mut code: &[u8]) -> bool {
+    while let Some((&first, rest)) = code.split_first() {
+        let (prefix, rest) = if first & 0xf0 == 0x40 { (first, rest) } else { (0, code) };
+        let [opcode, tail @ ..] = rest else { return false };
+        if opcode & 0xf8 == 0xb8 {
+            // mov register, number: 8 bytes of it with REX.W.
+            let length = if prefix & 8 != 0 { 8 } else { 4 };
+            if opcode & 7 == 0 && prefix & 1 == 0 || tail.len() < length {
+                return false;
+            }
+            code = &tail[length..];
+            continue;
+        }
+        let [modrm, tail @ ..] = tail else { return false };
+        let (mode, register, memory) = (modrm >> 6, modrm >> 3 & 7, modrm & 7);
+        let written_is_rax = match opcode {
+            0x8b | 0x8d => register == 0 && prefix & 4 == 0,
+            0x89 | 0x31 => mode == 3 && memory == 0 && prefix & 1 == 0,
+            _ => return false,
+        };
+        let sib = usize::from(mode != 3 && memory == 4);
+        let displacement = match mode {
+            1 => 1,
+            2 => 4,
+            0 if memory == 5 => 4,
+            _ => 0,
+        };
+        // A SIB byte without a base brings 4 more; no compiler passes arguments so.
+        if written_is_rax || tail.len() < sib + displacement || sib == 1 && mode == 0 && tail[0] & 7 == 5 {
+            return false;
+        }
+        code = &tail[sib + displacement..];
+    }
+    true
+}
+
+/// What becomes of an interrupted call.
+enum After {
+    /// It is made again.
+    Again,
+    /// It fails, with what it would have failed with by now.
+    Over(i32),
+}
+
+/// Sees to it that the call can be made again with what is left of its time. `None` if it may not be.
 #[cfg(target_arch = "x86_64")]
-fn prepare(r: &mut [i64; 23], number: i64, tid: i32, stopped_ns: u64) -> bool {
+fn prepare(r: &mut [i64; 23], number: i64, tid: i32, stopped_ns: u64) -> Option<After> {
     const RDI: usize = libc::REG_RDI as usize;
     const RSI: usize = libc::REG_RSI as usize;
     const RDX: usize = libc::REG_RDX as usize;
     const R10: usize = libc::REG_R10 as usize;
-    let place = || Resumed::elapsed_ns(tid, r[libc::REG_RIP as usize] as usize, r[libc::REG_RSP as usize] as usize, stopped_ns);
+    // SAFETY: each pointer given to it is one that the kernel has read from in the call.
+    let time_left = |wanted: i64| unsafe { Resumed::time_left(tid, wanted, stopped_ns) }.unwrap_or(wanted);
+    let milliseconds_left = |wanted: i64| Resumed::milliseconds_left(tid, wanted, stopped_ns).unwrap_or(wanted);
     match number {
         // The kernel has written what is left where the program asked for it.
         libc::SYS_nanosleep if r[RSI] != 0 => r[RDI] = r[RSI],
         libc::SYS_clock_nanosleep if r[RSI] & 1 == 0 && r[R10] != 0 => r[RDX] = r[R10],
-        libc::SYS_nanosleep => {
-            let (entry, elapsed) = place();
-            // SAFETY: the kernel has read it before.
-            r[RDI] = unsafe { entry.left_of(r[RDI] as usize, elapsed) } as i64;
-        }
-        libc::SYS_clock_nanosleep if r[RSI] & 1 == 0 => {
-            let (entry, elapsed) = place();
-            // SAFETY: the kernel has read it before.
-            r[RDX] = unsafe { entry.left_of(r[RDX] as usize, elapsed) } as i64;
-        }
-        libc::SYS_poll if r[RDX] as i32 > 0 => r[RDX] = milliseconds_left(r[RDX], place().1),
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait if r[R10] as i32 > 0 => r[R10] = milliseconds_left(r[R10], place().1),
-        libc::SYS_rt_sigtimedwait if r[RDX] != 0 => {
-            let (entry, elapsed) = place();
-            // SAFETY: the kernel has read it before.
-            r[RDX] = unsafe { entry.left_of(r[RDX] as usize, elapsed) } as i64;
-        }
-        libc::SYS_epoll_pwait2 | libc::SYS_semtimedop if r[R10] != 0 => {
-            let (entry, elapsed) = place();
-            // SAFETY: the kernel has read it before.
-            r[R10] = unsafe { entry.left_of(r[R10] as usize, elapsed) } as i64;
-        }
+        libc::SYS_nanosleep => r[RDI] = time_left(r[RDI]),
+        libc::SYS_clock_nanosleep if r[RSI] & 1 == 0 => r[RDX] = time_left(r[RDX]),
+        libc::SYS_rt_sigtimedwait if r[RDX] != 0 => r[RDX] = time_left(r[RDX]),
+        libc::SYS_epoll_pwait2 | libc::SYS_semtimedop if r[R10] != 0 => r[R10] = time_left(r[R10]),
         // FUTEX_WAIT takes a time from now, FUTEX_WAIT_BITSET a moment.
-        libc::SYS_futex if r[RSI] & 0x7f == 0 && r[R10] != 0 => {
-            let (entry, elapsed) = place();
-            // SAFETY: the kernel has read it before.
-            r[R10] = unsafe { entry.left_of(r[R10] as usize, elapsed) } as i64;
-        }
+        libc::SYS_futex if r[RSI] & 0x7f == 0 && r[R10] != 0 => r[R10] = time_left(r[R10]),
+        libc::SYS_poll => r[RDX] = milliseconds_left(r[RDX]),
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => r[R10] = milliseconds_left(r[R10]),
         // Without a time, with an absolute one, or with one that the kernel itself counts down where the program can see it.
         libc::SYS_clock_nanosleep
-        | libc::SYS_poll
-        | libc::SYS_epoll_wait
-        | libc::SYS_epoll_pwait
         | libc::SYS_epoll_pwait2
         | libc::SYS_rt_sigtimedwait
         | libc::SYS_ppoll
@@ -232,27 +323,22 @@ fn prepare(r: &mut [i64; 23], number: i64, tid: i32, stopped_ns: u64) -> bool {
         | libc::SYS_semtimedop
         | libc::SYS_msgrcv
         | libc::SYS_msgsnd => {}
-        // Sockets with a time limit of their own (SO_RCVTIMEO): it begins anew.
-        libc::SYS_read
-        | libc::SYS_readv
-        | libc::SYS_recvfrom
-        | libc::SYS_recvmsg
-        | libc::SYS_recvmmsg
-        | libc::SYS_write
-        | libc::SYS_writev
-        | libc::SYS_sendto
-        | libc::SYS_sendmsg
-        | libc::SYS_accept
-        | libc::SYS_accept4 => {}
-        _ => return false,
+        // Otherwise restarted by the kernel, so these are sockets with a time limit.
+        libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg | libc::SYS_accept | libc::SYS_accept4 => {
+            match Resumed::socket_left(tid, r[RDI], libc::SO_RCVTIMEO, stopped_ns) {
+                Some(descriptor) => r[RDI] = descriptor,
+                None => return Some(After::Over(libc::EAGAIN)),
+            }
+        }
+        libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg => {
+            match Resumed::socket_left(tid, r[RDI], libc::SO_SNDTIMEO, stopped_ns) {
+                Some(descriptor) => r[RDI] = descriptor,
+                None => return Some(After::Over(libc::EAGAIN)),
+            }
+        }
+        _ => return None,
     }
-    true
-}
-
-#[cfg(target_arch = "x86_64")]
-fn milliseconds_left(wanted: i64, elapsed_ns: u64) -> i64 {
-    // Rounded up, so that no call ends early.
-    (i64::from(wanted as i32) - (elapsed_ns / 1_000_000) as i64).max(0)
+    Some(After::Again)
 }
 
 /// On aarch64 the first argument is gone once the call has failed, so only what `SA_RESTART` restarts is restarted.
@@ -264,25 +350,77 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_call_of_the_same_thread_has_waited_already() {
-        let tid = 4242;
-        let before = clock::monotonic_ns();
-        let (first, waited) = Resumed::elapsed_ns(tid, 0x1000, 0x2000, before);
-        assert_eq!(waited, 0);
-        let put_back = first.at_ns.load(Relaxed);
-        assert!(before <= put_back && put_back <= clock::monotonic_ns());
-        let later = put_back + 5_000_000_000;
-        let (entry, waited) = Resumed::elapsed_ns(tid, 0x1000, 0x2000, later);
-        assert_eq!(waited, 5_000_000_000);
+    fn only_a_call_that_was_put_back_has_waited_already() {
+        const SECOND: u64 = 1_000_000_000;
+        let tid = crate::sys::process::thread_id();
         let wanted = libc::timespec { tv_sec: 7, tv_nsec: 250 };
-        // SAFETY: a timespec.
+        let left = |at: i64| {
+            // SAFETY: a timespec in the table.
+            let left = unsafe { *(at as *const libc::timespec) };
+            (left.tv_sec, left.tv_nsec)
+        };
+        // SAFETY: each is a timespec.
         unsafe {
-            let left = entry.left_of(&raw const wanted as usize, 5_000_000_000) as *const libc::timespec;
-            assert_eq!(((*left).tv_sec, (*left).tv_nsec), (2, 250));
-            let left = entry.left_of(&raw const wanted as usize, 8_000_000_000) as *const libc::timespec;
-            assert_eq!(((*left).tv_sec, (*left).tv_nsec), (0, 0));
+            let first = Resumed::time_left(tid, &raw const wanted as i64, 0).unwrap();
+            assert_eq!(left(first), (7, 250));
+            let put_back = Resumed::of(tid).unwrap().at_ns.load(Relaxed);
+            let again = Resumed::time_left(tid, first, put_back + 5 * SECOND).unwrap();
+            assert_eq!((again, left(again)), (first, (2, 250)));
+            // Another call at the same place.
+            assert_eq!(left(Resumed::time_left(tid, &raw const wanted as i64, put_back + 6 * SECOND).unwrap()), (7, 250));
+            let put_back = Resumed::of(tid).unwrap().at_ns.load(Relaxed);
+            assert_eq!(left(Resumed::time_left(tid, first, put_back + 9 * SECOND).unwrap()), (0, 0));
         }
-        assert_eq!(Resumed::elapsed_ns(tid, 0x1000, 0x2008, later).1, 0);
-        assert_eq!(Resumed::elapsed_ns(tid + RESUMED_MAX as i32, 0x1000, 0x2008, later).1, 0);
+        let first = Resumed::milliseconds_left(tid, 300, 10 * SECOND).unwrap();
+        assert_eq!((first as i32, is_marked(first)), (300, true));
+        // A millisecond begun is not counted, and not forgotten.
+        let second = Resumed::milliseconds_left(tid, first, 10 * SECOND + 1_900_000).unwrap();
+        assert_eq!(second as i32, 299);
+        assert_eq!(Resumed::milliseconds_left(tid, second, 10 * SECOND + 2_100_000).unwrap() as i32, 298);
+        assert_eq!(Resumed::milliseconds_left(tid, second, 20 * SECOND).unwrap() as i32, 0);
+        assert_eq!(Resumed::milliseconds_left(tid, 300, 21 * SECOND).unwrap() as i32, 300);
+        for forever in [-1i64, u32::MAX.into(), 0] {
+            assert_eq!(Resumed::milliseconds_left(tid, forever, 21 * SECOND), Some(forever));
+        }
+    }
+
+    #[test]
+    fn threads_that_are_gone_leave_their_place() {
+        // No thread has such a number: the kernel's limit is 2^22.
+        let gone = i32::MAX - 3;
+        RESUMED[gone as usize % RESUMED_MAX].tid.store(gone, Relaxed);
+        let heir = gone - RESUMED_MAX as i32;
+        let entry = Resumed::of(heir).unwrap();
+        assert!(core::ptr::eq(entry, &RESUMED[gone as usize % RESUMED_MAX]) && core::ptr::eq(Resumed::of(heir).unwrap(), entry));
+        entry.tid.store(0, Relaxed);
+    }
+
+    #[test]
+    fn a_number_is_believed_only_if_the_code_says_it() {
+        let number = |code: &[u8]| {
+            let mut bytes = [0x90; CODE];
+            bytes[CODE - code.len()..].copy_from_slice(code);
+            number_loaded(&bytes)
+        };
+        // mov eax, 7; syscall
+        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0x0f, 0x05]), Some(7));
+        // mov eax, 270; mov r8, [rsp+8]; syscall: glibc's pselect
+        assert_eq!(number(&[0xb8, 0x0e, 1, 0, 0, 0x4c, 0x8b, 0x44, 0x24, 8, 0x0f, 0x05]), Some(270));
+        // mov eax, 70; mov r10, r12; mov edi, ebx; syscall
+        assert_eq!(number(&[0xb8, 70, 0, 0, 0, 0x4d, 0x89, 0xe2, 0x89, 0xdf, 0x0f, 0x05]), Some(70));
+        // mov eax, 1; mov r8d, 8; xor r9d, r9d; syscall
+        assert_eq!(number(&[0xb8, 1, 0, 0, 0, 0x41, 0xb8, 8, 0, 0, 0, 0x45, 0x31, 0xc9, 0x0f, 0x05]), Some(1));
+        // mov r8d, 8; syscall
+        assert_eq!(number(&[0x41, 0xb8, 8, 0, 0, 0, 0x0f, 0x05]), None);
+        // mov eax, 7; mov eax, ebx; syscall
+        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0x89, 0xd8, 0x0f, 0x05]), None);
+        // mov eax, 7; mov rax, [rsp]; syscall
+        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0x48, 0x8b, 0x04, 0x24, 0x0f, 0x05]), None);
+        // mov eax, 7; call ...; syscall
+        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0xe8, 1, 2, 3, 4, 0x0f, 0x05]), None);
+        // mov eax, 7; int 0x80
+        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0xcd, 0x80]), None);
+        // mov rax, rdi; ...; syscall: syscall(2)
+        assert_eq!(number(&[0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x0f, 0x05]), None);
     }
 }

@@ -17,8 +17,12 @@ pub const THREADS_MAX: usize = 8192;
 
 /// How long to wait for a thread that is able to answer and does not, since the last answer from anybody.
 const DEADLINE_NS: u64 = 2_000_000_000;
-/// After this long without an answer, those that cannot answer are looked for.
+/// After this long without an answer from anybody, those that cannot answer are looked for.
 const QUIET_NS: u64 = 10_000_000;
+/// How long a thread gets that runs with the signal blocked: the C library does that for a moment where threads begin, end and fork.
+const BLOCKED_NS: u64 = 50_000_000;
+/// How long one gets that waits uninterruptibly: most do so for a moment, for a page or for the lock of the address space.
+const UNINTERRUPTIBLE_NS: u64 = 200_000_000;
 
 /// Where one stopped thread's state lies.
 #[derive(Clone, Copy)]
@@ -201,9 +205,10 @@ fn wait_for_answers(asked: &Asked) {
         if arrived != last.0 {
             last = (arrived, now);
         } else if now - last.1 > QUIET_NS {
+            let quiet_ns = now - last.1;
             let mut waiting = 0;
             for_each_other_thread(&mut |tid| {
-                if asked.has(tid) && !has_arrived(tid) && can_answer(tid) {
+                if asked.has(tid) && !has_arrived(tid) && status_of(tid).is_some_and(|s| s.may_answer(quiet_ns)) {
                     waiting += 1;
                 }
             });
@@ -323,13 +328,16 @@ impl Status {
         matches!(self.state, b'Z' | b'X')
     }
 
-    fn can_answer(self) -> bool {
-        matches!(self.state, b'R' | b'S') && self.blocked >> (stop_signal::STOP_SIGNAL - 1) & 1 == 0
+    /// Whether it is worth waiting for, after nobody has answered for so long.
+    fn may_answer(self, quiet_ns: u64) -> bool {
+        let blocked = self.blocked >> (stop_signal::STOP_SIGNAL - 1) & 1 == 1;
+        match self.state {
+            b'R' => !blocked || quiet_ns < BLOCKED_NS,
+            b'S' => !blocked,
+            b'D' => quiet_ns < UNINTERRUPTIBLE_NS,
+            _ => false,
+        }
     }
-}
-
-fn can_answer(tid: i32) -> bool {
-    status_of(tid).is_some_and(Status::can_answer)
 }
 
 /// `None` if there is no such thread any more.
