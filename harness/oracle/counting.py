@@ -26,14 +26,15 @@ class Counted:
         weak = defaultdict(list)
         for (start, block), end in zip(self.blocks, self.ends):
             if block["kind"] == "block":
+                for record in self.model.linker_records(start, end):
+                    weak[record] = [(record, None, "linker")]
                 continue
             address, dead = int(block["address"], 16), block["kind"] == "dead"
             weak[start] += self.model.weak_parts(start, end, address, dead)
-            table = None if dead else self.model.table(address)
-            if table and self.block_at(table[0]) == table[0]:
-                inside, parts, rule = table
-                # Several dicts may share a table.
-                weak[inside] = [(a, b, rule) for a, b in parts]
+            for inside, parts, rule in () if dead else self.model.tables(address):
+                if self.block_at(inside) == inside:
+                    # Several dicts may share a table.
+                    weak[inside] = [(a, b, rule) for a, b in parts]
         for start, parts in weak.items():
             end = self.ends[bisect.bisect_left(self.starts, start)]
             cut = [(max(a, start), min(end if b is None else b, end), rule) for a, b, rule in parts if rule in self.model.rules]
@@ -99,7 +100,7 @@ class Counted:
             for a, b, rule in itertools.chain(self.weak.get(start, ()), [(end, end, None)]):
                 if at < a:
                     follow(self.memory.words(at, a), False)
-                if rule == "dead":
+                if rule in ("dead", "linker"):
                     follow(self.memory.words(a, b), True)
                 at = max(at, b)
         return reached

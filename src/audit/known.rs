@@ -39,6 +39,10 @@ const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference 
 const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
 const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
 
+const ISO_CALENDAR_DATE: &str = "CPython 3.9: importing _datetime takes a reference to the static type IsoCalendarDate and keeps no pointer";
+const TEST_TYPES: &str = "CPython until 3.12: the test module _testcapi keeps the reference that PyType_FromSpec returned, and no pointer";
+const INTERNAL_FRAME: &str = "CPython until 3.10: is_internal_frame (_warnings.c) takes two references to each of two strings and keeps one pointer";
+
 const KNOWN: &[Known] = &[
     Known {
         verdict: Verdict::MissingTraverse,
@@ -68,6 +72,11 @@ const KNOWN: &[Known] = &[
     one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
     one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
     one_too_many("select.poll", (9, 9), POLL_TYPE),
+    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR_DATE),
+    one_too_many("_testcapi.HeapCType", (8, 12), TEST_TYPES),
+    one_too_many("_testcapi.LimitedVectorCallClass", (12, 12), TEST_TYPES),
+    internal_frame("importlib"),
+    internal_frame("_bootstrap"),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
@@ -81,6 +90,17 @@ const fn start_up(type_name: &'static str, name: &'static str, verdict: Verdict)
 
 const fn one_too_many(name: &'static str, minors: (u8, u8), why: &'static str) -> Known {
     Known { verdict: Verdict::LeakedReference, minors, type_name: "type", what: What::Named(name), references_max: 1, why }
+}
+
+const fn internal_frame(text: &'static str) -> Known {
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 10),
+        type_name: "str",
+        what: What::Named(text),
+        references_max: 1,
+        why: INTERNAL_FRAME,
+    }
 }
 
 /// The entry with this number (see [`find`]).
