@@ -61,8 +61,10 @@ def compare(snapshot, lines, rules, edges):
     table = Table()
     for address, line in counted.objects.items():
         inside = "block" in line
-        compare_object(table, counted, model, address, line, owned[address])
-        table.equal("owned", line, line["owned"], owned[address])
+        compare_object(table, counted, model, address, line)
+        # 3.11's cleared type attribute cache owns None 4096 times (type_cache_clear in Objects/typeobject.c).
+        cache = 4096 if line.get("type") == "NoneType" and head["python"].startswith("3.11.") else 0
+        table.equal("owned", line, line["owned"], owned[address] + cache)
         if inside:
             table.equal("reachable", line, line["reachable"], int(line["block"], 16) in reached)
     for start, line in counted.blocks:
@@ -79,26 +81,16 @@ def compare(snapshot, lines, rules, edges):
     return table.show()
 
 
-def compare_object(table, counted, model, address, line, owned):
+def compare_object(table, counted, model, address, line):
     table.equal("refcount", line, line["refcount"], model.refcount(address))
-    words = counted.words(address)
-    if counted.words_at_least(address) <= line["words"] < words and owned <= line["words"]:
-        # The shim knows where a dict's or a set's table, a frame's stack or an instance's values end, and that hashes are numbers. What stands
-        # there the oracle counts, but cannot insist on.
-        table.agree["words, but for ends of tables and stacks"] += 1
-    else:
-        table.equal("words", line, line["words"], words)
+    table.equal("words", line, line["words"], counted.words(address))
     table.check(
         "words, at most every word",
         line["words"] <= counted.naive[address],
         "%s: %d of %d" % (described(line), line["words"], counted.naive[address]),
     )
     if "block" in line:
-        tagged = counted.words_tagged(address)
-        if tagged - counted.tagged_unsure[address] <= line["tagged"] < tagged:
-            table.agree["tagged, but for ends of tables and stacks"] += 1
-        else:
-            table.equal("tagged", line, line["tagged"], tagged)
+        table.equal("tagged", line, line["tagged"], counted.words_tagged(address))
 
 
 def compare_with_others(table, counted, model, owned):

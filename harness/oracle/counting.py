@@ -7,10 +7,6 @@ from collections import Counter, defaultdict
 from model import OB_TYPE
 
 
-# Objects that have tables or stacks inside; native blocks may be some too.
-WITH_TABLES = {"set", "frozenset", "frame", "generator", "coroutine", "async_generator", "type"}
-
-
 class Counted:
     """All numbers of one snapshot."""
 
@@ -30,14 +26,15 @@ class Counted:
         weak = defaultdict(list)
         for (start, block), end in zip(self.blocks, self.ends):
             if block["kind"] == "block":
+                for record in self.model.linker_records(start, end):
+                    weak[record] = [(record, None, "linker")]
                 continue
             address, dead = int(block["address"], 16), block["kind"] == "dead"
             weak[start] += self.model.weak_parts(start, end, address, dead)
-            table = None if dead else self.model.table(address)
-            if table and self.block_at(table[0]) == table[0]:
-                inside, parts, rule = table
-                # Several dicts may share a table.
-                weak[inside] = [(a, b, rule) for a, b in parts]
+            for inside, parts, rule in () if dead else self.model.tables(address):
+                if self.block_at(inside) == inside:
+                    # Several dicts may share a table.
+                    weak[inside] = [(a, b, rule) for a, b in parts]
         for start, parts in weak.items():
             end = self.ends[bisect.bisect_left(self.starts, start)]
             cut = [(max(a, start), min(end if b is None else b, end), rule) for a, b, rule in parts if rule in self.model.rules]
@@ -46,18 +43,12 @@ class Counted:
 
     def count_words(self):
         self.naive, self.tagged = Counter(), Counter()
-        self.unsure, self.tagged_unsure = Counter(), Counter()
         self.left_out, self.tagged_left_out = defaultdict(Counter), defaultdict(Counter)
         self.words_read = 0
         for start, end, _ in self.ranges:
             self.add(self.memory.words(start, end), self.naive, self.tagged)
-        with_tables = {start for start, line in self.blocks if line["kind"] == "block" or line.get("type") in WITH_TABLES}
         for start, end in zip(self.starts, self.ends):
             self.add(self.memory.words(start, end), self.naive, self.tagged)
-            if start in with_tables:
-                read = self.words_read
-                self.add(self.memory.words(start, end), self.unsure, self.tagged_unsure)
-                self.words_read = read
             for a, b, rule in self.weak.get(start, ()):
                 self.add(self.memory.words(a, b), self.left_out[rule], self.tagged_left_out[rule])
 
@@ -69,10 +60,6 @@ class Counted:
 
     def words(self, address):
         return self.naive[address] - sum(rule[address] for rule in self.left_out.values())
-
-    def words_at_least(self, address):
-        """Without the words in places of which only the shim knows where they end: tables of dicts and sets, stacks of frames, values."""
-        return self.words(address) - self.unsure[address]
 
     def words_tagged(self, address):
         return self.tagged[address] - sum(rule[address] for rule in self.tagged_left_out.values())
@@ -113,7 +100,7 @@ class Counted:
             for a, b, rule in itertools.chain(self.weak.get(start, ()), [(end, end, None)]):
                 if at < a:
                     follow(self.memory.words(at, a), False)
-                if rule == "dead":
+                if rule in ("dead", "linker"):
                     follow(self.memory.words(a, b), True)
                 at = max(at, b)
         return reached

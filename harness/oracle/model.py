@@ -48,8 +48,8 @@ class Model:
 
     # What is written down here of the shim's rules for words that do not count.
     RULES = {
-        "refcount", "gc-head", "static-type", "weak-list", "weakref", "leaf", "str", "room", "list-room", "fixed-size", "dead",
-        "list-items", "dict-entries", "set-entries", "frame", "type-doc",
+        "refcount", "gc-head", "static-type", "weak-list", "weakref", "leaf", "str", "room", "fixed-size", "dead",
+        "list-items", "dict-entries", "set-entries", "frame", "type-doc", "values", "inline-values", "linker",
     }  # fmt: skip
 
     def __init__(self, memory, version, rules):
@@ -122,7 +122,18 @@ class Model:
         else:
             if 0 < kind.weak_list < 1 << 24:
                 yield address + kind.weak_list, address + kind.weak_list + 8, "weak-list"
+            if self.minor >= 13 and kind.flags & INLINE_VALUES:
+                yield from self.behind_inline_values(address + (kind.basic + 7 & ~7), end)
             yield from self.tail(address, end, kind)
+
+    def behind_inline_values(self, values, end):
+        """struct _dictvalues: bytes capacity, size, embedded, valid, and padding; then the values."""
+        if values + 8 <= end:
+            header = self.memory.word(values)
+            capacity, valid = header & 0xFF, header >> 24 & 0xFF
+            yield values, values + 8 if valid else end, "inline-values"
+            if valid:
+                yield values + 8 + 8 * capacity, end, "inline-values"
 
     def tail(self, address, end, kind):
         if kind.exact in ENDING_WITH_HEADER:
@@ -166,24 +177,50 @@ class Model:
         if address <= stack <= end and stack <= top <= end:
             yield top, end, "frame"
 
-    def table(self, address):
-        """The raw block in which a container keeps its references, the (start, end) of what does not count there, and the rule; None if there
-        is no such block. An end of None is the block's."""
+    def tables(self, address):
+        """The raw blocks in which a container keeps its references: for each its start, the (start, end) of what does not count there, and the
+        rule. An end of None is the block's."""
         kind, word = self.type_of(address), self.memory.word
-        if kind.exact == "list" and "list-room" in self.rules or kind.flags & LIST_SUBCLASS and "list-items" in self.rules:
+        if kind.flags & LIST_SUBCLASS:
             items = word(address + LIST_ITEMS)
-            return items, [(items + 8 * word(address + OB_SIZE), None)], "list-room" if "list-room" in self.rules else "list-items"
-        if kind.flags & DICT_SUBCLASS and "dict-entries" in self.rules:
-            keys = word(address + DICT_KEYS)
-            return keys, self.weak_in_keys(keys), "dict-entries"
-        if kind.bases & {"set", "frozenset"} and "set-entries" in self.rules:
+            yield items, [(items + 8 * word(address + OB_SIZE), None)], "list-items"
+        if kind.flags & DICT_SUBCLASS:
+            keys, values = word(address + DICT_KEYS), word(address + DICT_VALUES)
+            yield keys, self.weak_in_keys(keys), "dict-entries"
+            if values and self.minor <= 10:
+                yield values, [(values + 8 * self.keys(keys)[2], None)], "values"
+            elif values and self.minor <= 12:
+                yield from self.values(values)
+        if kind.bases & {"set", "frozenset"}:
             table, entries = word(address + SET_TABLE), word(address + SET_MASK) + 1
             parts = [(entry + 8, entry + 16) for entry in range(table, table + 16 * entries, 16)]
-            return table, parts + [(table + 16 * entries, None)], "set-entries"
-        if kind.flags & TYPE_SUBCLASS and "type-doc" in self.rules:
+            yield table, parts + [(table + 16 * entries, None)], "set-entries"
+        if kind.flags & TYPE_SUBCLASS:
             doc = word(address + TP_DOC)
-            return doc, [(doc, None)], "type-doc"
-        return None
+            yield doc, [(doc, None)], "type-doc"
+        if kind.flags & MANAGED_DICT and self.minor == 11 and word(address - 32):
+            yield from self.values(word(address - 32))
+        if kind.flags & MANAGED_DICT and self.minor == 12 and word(address - 24) & 1:
+            yield from self.values(word(address - 24) + 1)
+
+    def values(self, values):
+        """3.11 and 3.12, pycore_dict.h: before the values stand, backwards, the bytes before them, how many are set, and which, in order. The block
+        begins where the bytes before them do."""
+        before = [self.memory.word(at & ~7) >> 8 * (at & 7) & 0xFF for at in range(values - 1, values - 257, -1)]
+        size, count = before[:2]
+        last = max((index + 1 for index in before[2 : 2 + count]), default=0)
+        yield values - size, [(values + 8 * last, None)], "values"
+
+    def linker_records(self, start, end):
+        """The blocks of a struct dlfo_mappings_segment (glibc, elf/dl-find_object.c): itself, and the link_map of each library. None if the block is
+        none: previous, the block itself, size, allocated; entries of start, end, link_map, unwind table."""
+        word = self.memory.word
+        if end - start < 64 or word(start + 8) != start:
+            return []
+        size, allocated = word(start + 16), word(start + 24)
+        if not 0 < size <= allocated or not start + 32 + 32 * allocated <= end:
+            return []
+        return [start] + [word(start + 32 + 32 * entry + 16) for entry in range(size)]
 
     def keys(self, keys):
         """Of a PyDictKeysObject: where its entries begin, words to an entry, how many are in use."""

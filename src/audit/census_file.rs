@@ -21,7 +21,7 @@ use crate::roots::KINDS;
 use crate::sys::text::{Writer, stderr_line};
 
 /// Which words of live blocks do not count, in short; the object model has the rules ([`crate::mark::Shapes::strong_parts`]).
-const NOT_COUNTED: [&str; 11] = [
+const NOT_COUNTED: [&str; 18] = [
     "refcount: ob_refcnt of every object",
     "gc-head: PyGC_Head before every object of the collector",
     "static-type: ob_type of instances of static types",
@@ -30,9 +30,16 @@ const NOT_COUNTED: [&str; 11] = [
     "leaf: what stands behind the header of bytes, int, float and bool",
     "str: all of a str but the pointers to copies of its text",
     "room: what stands behind the items of a tuple, and behind list, dict and code objects",
-    "list-room: what stands behind the last item in a list's array",
     "fixed-size: what stands behind an object whose type has neither items nor inline values",
     "dead: destroyed objects on free lists, but the ob_type of instances of heap types",
+    "list-items: what stands behind the last item in a list's array",
+    "dict-entries: all of a dict's table but the keys and values of entries in use",
+    "set-entries: all of a set and its table but the pointer to the table and the keys in it",
+    "frame: f_gen of a frame until 3.10, and what stands above the top of its stack",
+    "type-doc: the block of a heap type's tp_doc",
+    "values: what stands behind the last value that can be set of a dict that shares its keys, and of an instance until 3.12",
+    "inline-values: of an instance's values from 3.13 their header, what stands behind them, and all of them once they have moved",
+    "linker: the dynamic linker's records of the libraries loaded at run time, but for what leads to native blocks",
 ];
 
 /// Writes the census, if it is asked for. Nothing of the interpreter's is called, so the memory stays as it was counted.

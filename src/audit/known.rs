@@ -45,7 +45,8 @@ const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference 
 const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
 const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
 
-const ISO_CALENDAR: &str = "CPython 3.9: importing _datetime leaves one reference too many on the type of isocalendar()'s results (PyInit__datetime)";
+const ISO_CALENDAR_DATE: &str = "CPython 3.9: importing _datetime takes a reference to the static type IsoCalendarDate and keeps no pointer";
+const TEST_TYPES: &str = "CPython until 3.12: the test module _testcapi keeps the reference that PyType_FromSpec returned, and no pointer";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -94,7 +95,9 @@ const KNOWN: &[Known] = &[
     one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
     one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
     one_too_many("select.poll", (9, 9), POLL_TYPE),
-    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR),
+    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR_DATE),
+    one_too_many("_testcapi.HeapCType", (8, 12), TEST_TYPES),
+    one_too_many("_testcapi.LimitedVectorCallClass", (12, 12), TEST_TYPES),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
