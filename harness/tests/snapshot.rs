@@ -15,3 +15,6 @@ mod denied;
 
 #[path = "snapshot/signals.rs"]
 mod signals;
+
+#[path = "snapshot/traverse.rs"]
+mod traverse;

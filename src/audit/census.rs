@@ -1,7 +1,10 @@
 //! The census: every object of the snapshot with its three numbers.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use super::findings::{Finding, Findings, Key};
 use super::settings::Settings;
+use super::suspects;
 use crate::finalizers::refcount_validator::Numbers;
 use crate::heap::view;
 use crate::mark::blocks::{DEAD, LIVE, OBJECT};
@@ -16,8 +19,10 @@ use crate::python::traverse::Visited;
 use crate::python::types::Species;
 use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
+use crate::roots::sealing;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
+use crate::sys::sealed;
 
 /// What the program handed to its snapshot.
 pub struct Scene<'a> {
@@ -37,6 +42,10 @@ pub struct Scene<'a> {
     pub consistent: bool,
     /// The GIL is held by the auditing thread: the interpreter's functions may be called.
     pub gil: bool,
+    /// What of the shim's own memory is older than the audit.
+    pub mark: crate::meta::Mark,
+    /// Told to the program: the type whose `tp_traverse` is being called.
+    pub traversing: &'static AtomicUsize,
 }
 
 /// Something that could not be done.
@@ -73,6 +82,7 @@ pub struct Census {
     pub visited: Array<u8>,
     /// The GIL is held: names and previews may be asked of the interpreter.
     pub gil: bool,
+    traversing: &'static AtomicUsize,
 }
 
 impl Census {
@@ -124,6 +134,7 @@ impl Census {
             words_read,
             visited: Array::new(size_of::<Visited>())?,
             gil: scene.gil,
+            traversing: scene.traversing,
         };
         if census.roots.maps_unreadable {
             census.degrade("/proc/self/maps could not be read: not all roots are known, so counts were not compared and nothing was looked for that is lost", 0, 1);
@@ -135,7 +146,10 @@ impl Census {
             census.degrade("types for which there was no room", 0, u64::from(n));
         }
         // SAFETY: as the caller vouches.
-        unsafe { census.count_owners() };
+        unsafe {
+            sealing::seal(scene.modules, &scene.control, scene.mark);
+            census.count_owners();
+        }
         Some(census)
     }
 
@@ -191,22 +205,29 @@ impl Census {
     /// In the snapshot child, after `guard::install`.
     pub unsafe fn traverse(&mut self, object: usize, each: &mut dyn FnMut(&mut Census, usize)) -> bool {
         let Some(mut model) = self.model.take() else { return false };
-        let mut result = None;
+        let mut traversed = false;
         if let Some(id) = model.is_traversable(object) {
-            // SAFETY: the array has Visited's size, is page-aligned, and zeros are a Visited.
-            let visited = unsafe { &mut *self.visited.as_mut_ptr().cast::<Visited>() };
-            // SAFETY: the caller's; the object is traversable.
-            result = Some((id, unsafe { model.traverse(id, object, visited, &mut |target| each(self, target)) }));
+            let type_address = model.types.info(id).address;
+            if suspects::has(type_address) {
+                model.types.set_crashed(id);
+                self.degrade("tp_traverse of %T ended the process of an audit: this one was made without it", type_address, 1);
+            } else {
+                // SAFETY: the array has Visited's size, is page-aligned, and zeros are a Visited.
+                let visited = unsafe { &mut *self.visited.as_mut_ptr().cast::<Visited>() };
+                self.traversing.store(type_address, Ordering::Relaxed);
+                // SAFETY: the caller's; the object is traversable.
+                let result = unsafe { model.traverse(id, object, visited, &mut |target| each(self, target)) };
+                self.traversing.store(0, Ordering::Relaxed);
+                traversed = result.is_ok();
+                if !traversed {
+                    self.degrade("tp_traverse crashed or did not return; what instances of %T own is not known", type_address, 1);
+                } else if sealed::last_call_wrote() {
+                    self.degrade("tp_traverse of %T changed memory; in the snapshot the changes were undone", type_address, 1);
+                }
+            }
         }
-        let crashed = match result {
-            Some((id, Err(_))) => Some(model.types.info(id).address),
-            _ => None,
-        };
         self.model = Some(model);
-        if let Some(type_address) = crashed {
-            self.degrade("tp_traverse crashed or did not return; what instances of %T own is not known", type_address, 1);
-        }
-        matches!(result, Some((_, Ok(()))))
+        traversed
     }
 
     /// The references that the last [`Census::traverse`] reported.

@@ -16,7 +16,7 @@ use super::settings::Settings;
 use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, MARKED};
 use crate::python::count::Count;
-use crate::python::types::{OB_TYPE, Species, read};
+use crate::python::types::{OB_TYPE, read};
 use crate::roots::KINDS;
 use crate::sys::text::{Writer, stderr_line};
 
@@ -53,7 +53,11 @@ pub fn write(census: &mut Census, settings: &Settings, pid: i32) {
             block(&mut w, census, id);
         }
     }
-    for_each_static(census, &mut |census, address| in_module(&mut w, census, address));
+    if let Some(statics) = census.static_objects() {
+        for &address in statics.all() {
+            in_module(&mut w, census, address);
+        }
+    }
     w.flush();
     if w.failed() {
         stderr_line(format_args!("gcshim: the census file (GCSHIM_CENSUS) could not be written in full"));
@@ -118,34 +122,4 @@ fn named(w: &mut Writer, census: &mut Census, kind: &str, object: usize) {
         Count::Immortal => write!(w, ",\"refcount\":null"),
         Count::Dead => Ok(()),
     };
-}
-
-/// Types in modules' data, and what else there a container owns, which is the proof that an object lies there.
-fn for_each_static(census: &mut Census, each: &mut dyn FnMut(&mut Census, usize)) {
-    let mut found = [0usize; 8192];
-    let mut count = 0;
-    let mut add = |address: usize| {
-        if let Some(slot) = found.get_mut(count) {
-            *slot = address;
-            count += 1;
-        }
-    };
-    let Some(mut model) = census.model.take() else { return };
-    model.types.for_each(&mut |_, info| {
-        if census.statics.contains(info.address) {
-            add(info.address);
-        }
-    });
-    census.statics.for_each_owned(&mut |address| {
-        // SAFETY: what is owned in a writable segment is an object: its type stands behind the count.
-        let type_address = unsafe { read(address + OB_TYPE) };
-        let id = model.types.at(&census.blocks, &census.statics, type_address);
-        if id.is_some_and(|id| model.types.info(id).species != Species::Type) {
-            add(address);
-        }
-    });
-    census.model = Some(model);
-    for &address in found.iter().take(count) {
-        each(census, address);
-    }
 }

@@ -8,26 +8,27 @@ use super::records::Head;
 use super::settings::Settings;
 use super::snapshot::{self, Moment, status};
 use super::{census_file, plain, records, suppressions};
-use crate::meta::Array;
+use crate::meta::{self, Array, Mark};
 use crate::roots::threads::Thread;
 use crate::sys::text::{STDERR, Writer};
-use crate::sys::{clock, guard, own_stack, process};
+use crate::sys::{clock, guard, own_stack, process, sealed};
 
 /// Audits the snapshot and ends the process.
 pub fn main(moment: &Moment<'_>, settings: &'static Settings) -> ! {
     // SAFETY: this is the child.
     unsafe { set_apart() };
+    let mark = meta::mark();
     if let Some(mut stack) = Array::<u8>::new(STACK_BYTES) {
         let top = stack.as_mut_ptr_range().end as usize;
         // SAFETY: fresh memory that is nobody else's.
-        unsafe { own_stack::call(top, || work(moment, settings)) };
+        unsafe { own_stack::call(top, || work(moment, settings, mark)) };
     }
-    work(moment, settings)
+    work(moment, settings, mark)
 }
 
-fn work(moment: &Moment<'_>, settings: &'static Settings) -> ! {
+fn work(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) -> ! {
     // SAFETY: this is the child.
-    let status = match unsafe { audit(moment, settings) } {
+    let status = match unsafe { audit(moment, settings, mark) } {
         Some(0) => status::CLEAN,
         Some(failing) => {
             moment.handoff.failing.store(failing, Ordering::Release);
@@ -54,7 +55,7 @@ unsafe fn set_apart() {
     }
 }
 
-unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32> {
+unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) -> Option<u32> {
     let threads = |each: &mut dyn FnMut(Thread)| {
         each(Thread::own(moment.stack_pointer, moment.thread_pointer));
         moment.world.threads().for_each(|t| each(Thread::from_stopped(t)));
@@ -69,6 +70,9 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32>
         header_bytes: snapshot::header_bytes(),
         consistent: moment.consistent,
         gil: moment.gil,
+        mark,
+        // SAFETY: the shared page stays where it is until the child ends.
+        traversing: unsafe { &*(&raw const moment.handoff.traversing) },
     };
     // SAFETY: in the child, guarded.
     let mut census = unsafe { Census::take(&scene, settings)? };
@@ -82,6 +86,8 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings) -> Option<u32>
     }
     // SAFETY: in the child, guarded.
     unsafe { census.find_untraversed() };
+    // From here on the interpreter is asked for names, and may write.
+    sealed::open();
     census.find_holders();
     census.findings.sort(&|v| settings.fails(v));
     let left_out = census.findings.left_out;

@@ -20,7 +20,9 @@ pub mod records;
 pub mod references;
 pub mod settings;
 pub mod snapshot;
+pub mod static_objects;
 pub mod suppressions;
+pub mod suspects;
 pub mod untraversed;
 
 /// What asked for an audit.

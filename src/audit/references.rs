@@ -7,7 +7,6 @@ use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, MARKED, OBJECT};
 use crate::python::count::Count;
-use crate::python::types::{OB_TYPE, Species, read};
 
 impl Census {
     /// Compares every object's numbers.
@@ -50,37 +49,13 @@ impl Census {
         (key, single)
     }
 
-    /// Objects in modules' data: types, and what some container says it owns, which is the proof that an object lies there.
+    /// Objects in modules' data.
     fn compare_statics(&mut self) {
-        let Some(mut model) = self.model.take() else { return };
-        let mut statics = [0usize; 8192];
-        let mut count = 0;
-        let mut left_out = 0;
-        let mut add = |address: usize| match statics.get_mut(count) {
-            Some(slot) => {
-                *slot = address;
-                count += 1;
-            }
-            None => left_out += 1,
-        };
-        model.types.for_each(&mut |_, info| {
-            if self.statics.contains(info.address) {
-                add(info.address);
-            }
-        });
-        self.statics.for_each_owned(&mut |address| {
-            // SAFETY: what is owned in a writable segment is an object: its type stands behind the count.
-            let type_address = unsafe { read(address + OB_TYPE) };
-            let id = model.types.at(&self.blocks, &self.statics, type_address);
-            if id.is_some_and(|id| model.types.info(id).species != Species::Type) {
-                add(address);
-            }
-        });
-        self.model = Some(model);
-        if left_out > 0 {
-            self.degrade("objects in modules' data for which there was no room were not compared", 0, left_out);
+        let Some(statics) = self.static_objects() else { return };
+        if statics.left_out > 0 {
+            self.degrade("objects in modules' data for which there was no room were not compared", 0, statics.left_out);
         }
-        for &object in statics.iter().take(count) {
+        for &object in statics.all() {
             let Some(model) = &self.model else { return };
             let Count::References(refcount) = model.count(object) else { continue };
             // An object in a module's data starts with a reference that stands for itself.

@@ -1,11 +1,11 @@
 //! The snapshot: stop, clone, go on.
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::records;
 use super::settings::Settings;
-use super::{Failure, Trigger, child};
+use super::{Failure, Trigger, child, suspects};
 use crate::heap;
 use crate::python::runtime::Runtime;
 use crate::roots::control_block::ControlBlock;
@@ -23,6 +23,8 @@ pub struct Handoff {
     pub failing: AtomicU32,
     /// Written by the child last of all.
     pub done: AtomicU32,
+    /// Written by the child: the type whose `tp_traverse` is being called, 0 for none.
+    pub traversing: AtomicUsize,
 }
 
 /// Everything the child needs to know of the moment of the clone.
@@ -53,14 +55,14 @@ pub struct Moment<'a> {
     pub handoff: &'a Handoff,
 }
 
-/// The child's exit statuses.
+/// The child's exit statuses: none that a function of the program would end it with.
 pub mod status {
     /// Nothing failing.
-    pub const CLEAN: i32 = 0;
+    pub const CLEAN: i32 = 200;
     /// A failing verdict was found.
-    pub const FAILING: i32 = 1;
+    pub const FAILING: i32 = 201;
     /// Without memory for the census.
-    pub const NO_MEMORY: i32 = 2;
+    pub const NO_MEMORY: i32 = 202;
 }
 
 static BUSY: AtomicBool = AtomicBool::new(false);
@@ -104,7 +106,13 @@ pub fn run(trigger: Trigger, stack_pointer: usize) -> Result<i32, Failure> {
     if !take_turn(trigger, settings) {
         return Err(Failure::Busy);
     }
-    let result = audit(trigger, stack_pointer, settings);
+    let result = loop {
+        match audit(trigger, stack_pointer, settings) {
+            Err(Attempt::Again) => {}
+            Err(Attempt::Failed(failure)) => break Err(failure),
+            Ok(failing) => break Ok(failing),
+        }
+    };
     BUSY.store(false, Ordering::Release);
     result
 }
@@ -126,7 +134,21 @@ fn take_turn(trigger: Trigger, settings: &Settings) -> bool {
     true
 }
 
-fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) -> Result<i32, Failure> {
+/// How an attempt came to nothing.
+enum Attempt {
+    /// There is no audit.
+    Failed(Failure),
+    /// A function of the program's ended the child; without it the next attempt may come to its end.
+    Again,
+}
+
+impl From<Failure> for Attempt {
+    fn from(failure: Failure) -> Attempt {
+        Attempt::Failed(failure)
+    }
+}
+
+fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) -> Result<i32, Attempt> {
     finish_running(settings);
     let runtime = Runtime::get().filter(|r| r.initialized());
     let gil = runtime.is_some_and(Runtime::holds_gil);
@@ -146,7 +168,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
         // SAFETY: taken above.
         unsafe { heap::unlock_all() };
         restore_signals(&blocked);
-        return Err(refused("the handler of the signal that stops threads"));
+        return Err(refused("the handler of the signal that stops threads").into());
     };
     // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
     let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
@@ -181,7 +203,12 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
                 RUNNING.store(child, Ordering::Release);
                 return Ok(0);
             }
-            conclude(wait(child, settings.deadline_s), trigger, settings)?;
+            let ended = wait(child, settings.deadline_s);
+            let by_itself = handoff.done.load(Ordering::Acquire) != 0 || !matches!(ended, Ended::Exited(_) | Ended::Signalled(_));
+            if !by_itself && suspects::add(handoff.traversing.load(Ordering::Acquire)) {
+                return Err(Attempt::Again);
+            }
+            conclude(ended, trigger, settings)?;
             Ok(handoff.failing.load(Ordering::Acquire) as i32)
         }
         None => {
@@ -189,7 +216,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
             // SAFETY: taken above.
             unsafe { heap::unlock_all() };
             restore_signals(&blocked);
-            Err(refused("to clone the process"))
+            Err(refused("to clone the process").into())
         }
     }
 }

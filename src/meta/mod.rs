@@ -96,6 +96,23 @@ pub fn for_each_range(f: &mut dyn FnMut(usize, usize)) {
     }
 }
 
+/// A moment: see [`mark`].
+#[derive(Clone, Copy)]
+pub struct Mark(usize);
+
+/// Tells the mappings that exist now from those that come later, as long as none of them is given back.
+pub fn mark() -> Mark {
+    Mark(META.lock().count)
+}
+
+/// As [`for_each_range`], for the mappings that are younger than `mark`.
+pub fn for_each_range_since(mark: Mark, mut f: impl FnMut(usize, usize)) {
+    let meta = META.lock();
+    for &(start, end) in meta.ranges.iter().take(meta.count).skip(mark.0) {
+        f(start, end);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

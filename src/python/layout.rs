@@ -23,6 +23,11 @@ pub const MODULE_DEF_NAME: usize = 40;
 /// The least a str object has: header, length, hash, state.
 pub const STRING_BYTES_MIN: usize = 40;
 
+/// `sizeof(PyDateTime_Time)` (datetime.h).
+pub const TIME_BYTES: usize = 40;
+/// `sizeof(_PyDateTime_BaseTime)`: what an instance without a time zone has.
+pub const NAIVE_TIME_BYTES: usize = 32;
+
 /// Which bytes of a str object can hold pointers, from its state: a cached UTF-8 or wchar_t copy, or data apart from the object. What is
 /// between and behind them is numbers, padding and characters.
 pub const fn string_pointers(minor: u8, state: u32) -> (usize, usize) {

@@ -83,8 +83,12 @@ impl Model {
             if let Some(id) = self.types.at(blocks, statics, type_address) {
                 let info = self.types.info(id);
                 let prefix = usize::from(info.prefix_bytes);
-                // A compact str is shorter than its type's basic size.
-                let least = if info.species == Species::Str { layout::STRING_BYTES_MIN } else { info.basic_bytes as usize };
+                // A compact str is shorter than its type's basic size, and so is a time of day without a zone (_datetimemodule.c, time_alloc).
+                let least = match info.basic_bytes as usize {
+                    _ if info.species == Species::Str => layout::STRING_BYTES_MIN,
+                    layout::TIME_BYTES if self.is_instance_of(object, b"datetime.time") => layout::NAIVE_TIME_BYTES,
+                    basic => basic,
+                };
                 let fits = prefix == OBJECT_OFFSETS[code as usize] && object - base + least <= bytes;
                 // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
                 if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {

@@ -13,6 +13,8 @@ pub struct Mapping {
     pub read: bool,
     /// Writable.
     pub write: bool,
+    /// Executable.
+    pub execute: bool,
     /// Private (copy-on-write), not shared.
     pub private: bool,
     /// The main thread's stack.
@@ -40,13 +42,14 @@ pub fn for_each(mapping: &mut dyn FnMut(Mapping)) -> bool {
 fn parse(line: &[u8]) -> Option<Mapping> {
     let (start, rest) = files::take_hex(line);
     let (end, rest) = files::take_hex(rest.strip_prefix(b"-")?);
-    let [b' ', r, w, _x, p, ..] = *rest else { return None };
+    let [b' ', r, w, x, p, ..] = *rest else { return None };
     let name = line.iter().position(|&b| b == b'/' || b == b'[').and_then(|at| line.get(at..)).unwrap_or(b"");
     Some(Mapping {
         start,
         end,
         read: r == b'r',
         write: w == b'w',
+        execute: x == b'x',
         private: p == b'p',
         main_stack: name == b"[stack]",
         // The kernel's own ([vvar], [vdso]) have a name in brackets too; [anon:...] is the program's own name for its memory.

@@ -15,6 +15,7 @@ pub mod control_block;
 pub mod maps;
 pub mod modules;
 pub mod resident;
+pub mod sealing;
 pub mod set;
 pub mod threads;
 

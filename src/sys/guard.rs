@@ -2,11 +2,13 @@
 //!
 //! The child calls the program's own functions (`tp_traverse`) on a private frozen copy. If one of them faults, aborts, or does not come
 //! back, a signal handler moves the thread back to the call, which then answers [`Outcome::Crashed`]. What such a function was in the
-//! middle of is abandoned: nobody but the child sees it.
+//! middle of is abandoned: nobody but the child sees it, and once memory is [`sealed`], not even the child.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use super::sealed;
 
 /// How a guarded call ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +63,18 @@ pub unsafe fn install() {
     }
 }
 
-extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut c_void) {
+/// `si_code` of a fault on memory that is there but may not be used so.
+const SEGV_ACCERR: i32 = 2;
+
+extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     let stack = RETURN_STACK.load(Ordering::Relaxed);
+    // SAFETY: what the kernel passes.
+    if signal == libc::SIGSEGV
+        && unsafe { (*info).si_code } == SEGV_ACCERR
+        && sealed::on_fault(unsafe { (*info).si_addr() } as usize, unsafe { instruction(context) }, stack != 0)
+    {
+        return;
+    }
     if signal == libc::SIGALRM {
         let calls = CALLS.load(Ordering::Relaxed);
         if stack == 0 || CALLS_AT_LAST_TICK.swap(calls, Ordering::Relaxed) != calls {
@@ -92,6 +104,19 @@ extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut c
             context.uc_mcontext.sp = stack as u64;
         }
     }
+}
+
+/// Where the interrupted code stands.
+///
+/// # Safety
+/// `context` is what the kernel gave the handler.
+unsafe fn instruction(context: *const c_void) -> usize {
+    // SAFETY: the caller's.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    #[cfg(target_arch = "x86_64")]
+    return context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    #[cfg(target_arch = "aarch64")]
+    return context.uc_mcontext.pc as usize;
 }
 
 unsafe extern "C" {
@@ -188,6 +213,7 @@ pub unsafe fn call<F: FnMut()>(mut function: F) -> Outcome {
     // SAFETY: the assembly keeps the C calling convention whether the call returns or is recovered from.
     let crashed = unsafe { gcshim_guard_call(enter::<F>, (&raw mut function).cast(), &RETURN_STACK) };
     RETURN_STACK.store(0, Ordering::Relaxed);
+    sealed::undo();
     if crashed == 0 { Outcome::Returned } else { Outcome::Crashed(SIGNAL.load(Ordering::Relaxed) as i32) }
 }
 
@@ -248,6 +274,57 @@ mod tests {
                 })
             };
             hang == Outcome::Crashed(libc::SIGALRM)
+        });
+    }
+
+    #[test]
+    fn what_a_guarded_call_writes_to_sealed_memory_is_undone() {
+        in_child(|| {
+            let table = crate::sys::memory::map_guarded(sealed::TABLE_BYTES).unwrap();
+            let bytes = 16 * crate::sys::memory::GRANULE;
+            let memory = crate::sys::memory::map_guarded(bytes).unwrap();
+            // SAFETY: inside the mapping.
+            let word = |at: usize| unsafe { &*((memory + at) as *const AtomicUsize) };
+            let far = bytes - 8;
+            word(8).store(1, Ordering::Relaxed);
+            // SAFETY: the table is fresh, and the child has one thread.
+            unsafe {
+                sealed::prepare(table, (0, 0));
+                sealed::seal(memory, memory + bytes, false);
+            }
+            let mut seen = 0;
+            // SAFETY: writes to memory of our own.
+            let wrote = unsafe {
+                call(|| {
+                    word(8).store(2, Ordering::Relaxed);
+                    word(far).store(3, Ordering::Relaxed);
+                    seen = word(8).load(Ordering::Relaxed) + word(far).load(Ordering::Relaxed);
+                })
+            };
+            let (first, was_undone) = (sealed::last_call_wrote(), word(8).load(Ordering::Relaxed) == 1 && word(far).load(Ordering::Relaxed) == 0);
+            // SAFETY: as above, and faults on purpose.
+            let crashed = unsafe {
+                call(|| {
+                    word(8).store(4, Ordering::Relaxed);
+                    core::ptr::write_volatile(core::ptr::dangling_mut::<u64>().wrapping_byte_add(8), 1);
+                })
+            };
+            let crash_undone = word(8).load(Ordering::Relaxed) == 1;
+            // SAFETY: harmless.
+            unsafe { call(|| ()) };
+            let third = sealed::last_call_wrote();
+            // Between the calls a write stays.
+            word(16).store(5, Ordering::Relaxed);
+            sealed::open();
+            word(8).store(6, Ordering::Relaxed);
+            wrote == Outcome::Returned
+                && seen == 5
+                && first
+                && was_undone
+                && crashed == Outcome::Crashed(libc::SIGSEGV)
+                && crash_undone
+                && !third
+                && word(16).load(Ordering::Relaxed) == 5
         });
     }
 }

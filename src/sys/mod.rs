@@ -9,6 +9,7 @@ pub mod own_stack;
 pub mod process;
 pub mod raw;
 pub mod restart;
+pub mod sealed;
 pub mod stop;
 pub mod stop_signal;
 pub mod text;
