@@ -68,13 +68,13 @@ fn the_doctor_names_what_is_set_in_the_environment() {
     let mut command = gcshim(["doctor", "/bin/true"]);
     let missing = "/nowhere/report.ndjson";
     command
-        .env("PYTHONMALLOC", "debug")
+        .env("PYTHONMALLOC", "mimalloc")
         .env("GCSHIM_MODE", "fast")
         .env("GCSHIM_TYPO", "1")
         .env("GCSHIM_REPORT", missing);
     let (_, stdout, _) = end(&command.output().expect("gcshim starts"));
     for line in [
-        "warn  PYTHONMALLOC=debug replaces the allocators that the shim installs; unset it for an audit",
+        "warn  PYTHONMALLOC=mimalloc keeps objects in heaps of its own; unset it for an audit",
         "FAIL  GCSHIM_MODE=fast: 'fast' is none of audit, off",
         "warn  GCSHIM_TYPO is no option; gcshim options lists them",
         "FAIL  reports cannot be written to /nowhere: No such file or directory (os error 2)",
