@@ -35,13 +35,7 @@ fn oracle(interpreter: &Interpreter, more: &[&str]) -> Outcome {
 fn the_slow_census_agrees_on_every_object() {
     for interpreter in interpreters::with_headers() {
         let outcome = oracle(interpreter, &[]);
-        assert!(
-            outcome.succeeded(),
-            "{}:\n{}{}",
-            interpreter.label(),
-            outcome.stdout,
-            outcome.stderr
-        );
+        assert!(outcome.succeeded(), "{}:\n{}{}", interpreter.label(), outcome.stdout, outcome.stderr);
         // Not one of the comparisons was empty.
         for what in ["refcount", "words", "tagged", "owned", "reachable", "alive", "in the collector's lists"] {
             let line = outcome
@@ -49,10 +43,7 @@ fn the_slow_census_agrees_on_every_object() {
                 .lines()
                 .find(|l| l.contains(" equal, ") && l.split("  ").any(|column| column == what))
                 .unwrap_or_else(|| panic!("{what} is not in the table:\n{}", outcome.stdout));
-            let equal: u64 = line
-                .split_whitespace()
-                .find_map(|word| word.parse().ok())
-                .expect("a number of comparisons");
+            let equal: u64 = line.split_whitespace().find_map(|word| word.parse().ok()).expect("a number of comparisons");
             assert!(equal > 10_000, "{line}");
         }
     }

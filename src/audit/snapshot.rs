@@ -279,7 +279,10 @@ fn given_up(trigger: Trigger, settings: &Settings, why: core::fmt::Arguments<'_>
         let mut w = Writer::new(file.fd());
         let _ = core::fmt::Write::write_fmt(
             &mut w,
-            format_args!("{{\"kind\":\"degraded\",\"what\":\"the audit at {} was given up: {why}\",\"count\":1}}\n", trigger.name()),
+            format_args!(
+                "{{\"kind\":\"degraded\",\"what\":\"the audit at {} was given up: {why}\",\"count\":1}}\n",
+                trigger.name()
+            ),
         );
         w.flush();
     }
