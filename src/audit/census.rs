@@ -146,7 +146,9 @@ impl Census {
         }
         // SAFETY: as the caller vouches.
         unsafe {
-            sealing::seal(scene.modules, &scene.control, scene.mark);
+            if census.model.is_some() {
+                sealing::seal(scene.modules, &scene.control, scene.mark);
+            }
             census.count_owners();
         }
         Some(census)
