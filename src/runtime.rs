@@ -6,12 +6,7 @@ use crate::sys::text;
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     if let Some(at) = info.location() {
-        text::stderr_line(format_args!(
-            "gcshim: internal error at {}:{}: {}",
-            at.file(),
-            at.line(),
-            info.message()
-        ));
+        text::stderr_line(format_args!("gcshim: internal error at {}:{}: {}", at.file(), at.line(), info.message()));
     } else {
         text::stderr_line(format_args!("gcshim: internal error"));
     }

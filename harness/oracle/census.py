@@ -62,7 +62,9 @@ def compare(snapshot, lines, rules, edges):
     for address, line in counted.objects.items():
         inside = "block" in line
         compare_object(table, counted, model, address, line)
-        table.equal("owned", line, line["owned"], owned[address])
+        # 3.11's cleared type attribute cache owns None 4096 times (type_cache_clear in Objects/typeobject.c).
+        cache = 4096 if line.get("type") == "NoneType" and head["python"].startswith("3.11.") else 0
+        table.equal("owned", line, line["owned"], owned[address] + cache)
         if inside:
             table.equal("reachable", line, line["reachable"], int(line["block"], 16) in reached)
     for start, line in counted.blocks:

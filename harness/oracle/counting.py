@@ -26,9 +26,8 @@ class Counted:
         weak = defaultdict(list)
         for (start, block), end in zip(self.blocks, self.ends):
             if block["kind"] == "block":
-                libraries = self.model.loaders_maps(start, end)
-                for inside in [start] + list(map(self.block_at, libraries)) if libraries else ():
-                    weak[inside] = [(inside, None, "linker")]
+                for record in self.model.linker_records(start, end):
+                    weak[record] = [(record, None, "linker")]
                 continue
             address, dead = int(block["address"], 16), block["kind"] == "dead"
             weak[start] += self.model.weak_parts(start, end, address, dead)
@@ -122,9 +121,6 @@ class Counted:
             else:
                 parsed += 1
             owned.update(targets)
-        if model.minor == 11:
-            # The shim clears the type cache of its copy; each of the 4096 names there then owns None (3.11 alone, MCACHE_SIZE_EXP).
-            owned.update({address: 4096 for address in self.objects if model.type_of(address).exact == "NoneType"})
         return owned, parsed
 
     # -- completeness --

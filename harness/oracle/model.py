@@ -46,10 +46,10 @@ class Type:
 class Model:
     """The object model of one version over one memory."""
 
-    # The shim's rules for words that do not count, all of which are written down here once more.
+    # What is written down here of the shim's rules for words that do not count.
     RULES = {
-        "refcount", "gc-head", "static-type", "weak-list", "weakref", "leaf", "str", "room", "fixed-size", "frame",
-        "list-items", "dict-entries", "values", "inline-values", "set-entries", "type-doc", "linker", "dead",
+        "refcount", "gc-head", "static-type", "weak-list", "weakref", "leaf", "str", "room", "fixed-size", "dead",
+        "list-items", "dict-entries", "set-entries", "frame", "type-doc", "values", "inline-values", "linker",
     }  # fmt: skip
 
     def __init__(self, memory, version, rules):
@@ -115,14 +115,25 @@ class Model:
             yield body, address + WEAKREF_CALLBACK, "weakref"
             yield address + 40, address + 56, "weakref"
             yield from self.tail(address, end, kind)
-        elif kind.bases & {"set", "frozenset"}:
+        elif kind.bases & {"set", "frozenset"} and "set-entries" in self.rules:
             yield from self.set_body(address, end, kind)
-        elif kind.exact == "frame" and self.minor <= 10:
+        elif kind.exact == "frame" and self.minor <= 10 and "frame" in self.rules:
             yield from self.frame_body(address, end)
         else:
             if 0 < kind.weak_list < 1 << 24:
                 yield address + kind.weak_list, address + kind.weak_list + 8, "weak-list"
+            if self.minor >= 13 and kind.flags & INLINE_VALUES:
+                yield from self.behind_inline_values(address + (kind.basic + 7 & ~7), end)
             yield from self.tail(address, end, kind)
+
+    def behind_inline_values(self, values, end):
+        """struct _dictvalues: bytes capacity, size, embedded, valid, and padding; then the values."""
+        if values + 8 <= end:
+            header = self.memory.word(values)
+            capacity, valid = header & 0xFF, header >> 24 & 0xFF
+            yield values, values + 8 if valid else end, "inline-values"
+            if valid:
+                yield values + 8 + 8 * capacity, end, "inline-values"
 
     def tail(self, address, end, kind):
         if kind.exact in ENDING_WITH_HEADER:
@@ -131,12 +142,6 @@ class Model:
             yield address + 24 + 8 * self.memory.word(address + OB_SIZE), end, "room"
         elif kind.fixed:
             yield address + (kind.basic + 7 & ~7), end, "fixed-size"
-        elif self.minor >= 13 and kind.flags & INLINE_VALUES:
-            # struct _dictvalues: bytes capacity, size, embedded, valid, and padding; then the values.
-            values = address + (kind.basic + 7 & ~7)
-            packed = self.memory.word(values)
-            yield values, values + 8, "inline-values"
-            yield values + 8 + (8 * (packed & 0xFF) if packed >> 24 & 0xFF else 0), end, "inline-values"
 
     def str_pointers(self, address):
         """Where a str can have pointers: copies of its text, or the text itself if it is not behind the header."""
@@ -173,39 +178,49 @@ class Model:
             yield top, end, "frame"
 
     def tables(self, address):
-        """The raw blocks in which an object keeps its references: where each begins, the (start, end) of what does not count there, and the
+        """The raw blocks in which a container keeps its references: for each its start, the (start, end) of what does not count there, and the
         rule. An end of None is the block's."""
         kind, word = self.type_of(address), self.memory.word
-        if kind.flags & MANAGED_DICT and self.minor in (11, 12):
-            # 3.11: -4 words the values. 3.12: -3 words the dict, or the values less 1.
-            values = word(address - 32) if self.minor == 11 else word(address - 24)
-            if self.minor == 11 and values or values & 1:
-                yield self.values(values + (values & 1))
-        if kind.bases & {"set", "frozenset"}:
-            table, entries = word(address + SET_TABLE), word(address + SET_MASK) + 1
-            parts = [(entry + 8, entry + 16) for entry in range(table, table + 16 * entries, 16)]
-            yield table, parts + [(table + 16 * entries, None)], "set-entries"
-        elif kind.flags & TYPE_SUBCLASS:
-            doc = word(address + TP_DOC)
-            yield doc, [(doc, None)], "type-doc"
-        elif kind.flags & LIST_SUBCLASS:
+        if kind.flags & LIST_SUBCLASS:
             items = word(address + LIST_ITEMS)
             yield items, [(items + 8 * word(address + OB_SIZE), None)], "list-items"
-        elif kind.flags & DICT_SUBCLASS:
+        if kind.flags & DICT_SUBCLASS:
             keys, values = word(address + DICT_KEYS), word(address + DICT_VALUES)
             yield keys, self.weak_in_keys(keys), "dict-entries"
             if values and self.minor <= 10:
                 yield values, [(values + 8 * self.keys(keys)[2], None)], "values"
             elif values and self.minor <= 12:
-                yield self.values(values)
+                yield from self.values(values)
+        if kind.bases & {"set", "frozenset"}:
+            table, entries = word(address + SET_TABLE), word(address + SET_MASK) + 1
+            parts = [(entry + 8, entry + 16) for entry in range(table, table + 16 * entries, 16)]
+            yield table, parts + [(table + 16 * entries, None)], "set-entries"
+        if kind.flags & TYPE_SUBCLASS:
+            doc = word(address + TP_DOC)
+            yield doc, [(doc, None)], "type-doc"
+        if kind.flags & MANAGED_DICT and self.minor == 11 and word(address - 32):
+            yield from self.values(word(address - 32))
+        if kind.flags & MANAGED_DICT and self.minor == 12 and word(address - 24) & 1:
+            yield from self.values(word(address - 24) + 1)
 
     def values(self, values):
-        """A PyDictValues of 3.11 and 3.12. Before the values stand, downwards, bytes: the size of the prefix; how many are set; which, in the
-        order in which they were. What is behind the last of them never was set."""
-        byte = self.memory.byte
-        prefix, used = byte(values - 1), byte(values - 2)
-        last = max((byte(values - 3 - n) + 1 for n in range(used)), default=0)
-        return values - prefix, [(values + 8 * last, None)], "values"
+        """3.11 and 3.12, pycore_dict.h: before the values stand, backwards, the bytes before them, how many are set, and which, in order. The block
+        begins where the bytes before them do."""
+        before = [self.memory.word(at & ~7) >> 8 * (at & 7) & 0xFF for at in range(values - 1, values - 257, -1)]
+        size, count = before[:2]
+        last = max((index + 1 for index in before[2 : 2 + count]), default=0)
+        yield values - size, [(values + 8 * last, None)], "values"
+
+    def linker_records(self, start, end):
+        """The blocks of a struct dlfo_mappings_segment (glibc, elf/dl-find_object.c): itself, and the link_map of each library. None if the block is
+        none: previous, the block itself, size, allocated; entries of start, end, link_map, unwind table."""
+        word = self.memory.word
+        if end - start < 64 or word(start + 8) != start:
+            return []
+        size, allocated = word(start + 16), word(start + 24)
+        if not 0 < size <= allocated or not start + 32 + 32 * allocated <= end:
+            return []
+        return [start] + [word(start + 32 + 32 * entry + 16) for entry in range(size)]
 
     def keys(self, keys):
         """Of a PyDictKeysObject: where its entries begin, words to an entry, how many are in use."""
@@ -221,24 +236,11 @@ class Model:
         return keys + 32 + (1 << (packed >> 8 & 0xFF)), 2 if packed >> 16 & 0xFF else 3, word(keys + 24)
 
     def weak_in_keys(self, keys):
-        """Of a dict's table: the header with the indices, the hashes, and what stands behind the last entry."""
         start, width, entries = self.keys(keys)
         parts = [(keys, start)]
         if width == 3:
             parts += [(entry, entry + 8) for entry in range(start, start + 24 * entries, 24)]
         return parts + [(start + 8 * width * entries, None)]
-
-    def loaders_maps(self, start, end):
-        """The libraries of which a block is the dynamic linker's list (glibc, elf/dl-find_object.c): previous list, the block itself, entries in
-        use, room; entries of start, end, library, unwind table. None if the block is no such list."""
-        if end - start < 64 or self.memory.word(start + 8) != start:
-            return None
-        words = self.memory.words(start, end).tolist()
-        used, room = words[2], words[3]
-        entries = [words[at : at + 4] for at in range(4, 4 + 4 * used, 4)] if used <= room <= len(words) // 4 else []
-        if not entries or any(a & 4095 or a > b for a, b, _, _ in entries):
-            return None
-        return [library for _, _, library, _ in entries]
 
     # -- what containers own --
 

@@ -105,10 +105,6 @@ class Memory:
         index = (address - self.starts[at]) // 8
         return self.parts[at][index] if index < len(self.parts[at]) else 0
 
-    def byte(self, address):
-        """The byte at an address."""
-        return self.word(address & ~7) >> 8 * (address & 7) & 0xFF
-
     def has(self, address):
         """Whether anything was written to the address's page."""
         at = bisect.bisect_right(self.starts, address) - 1

@@ -12,19 +12,11 @@ const FLAGS: [&str; 5] = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"];
 
 /// An extension module from `harness/extensions/<name>.c`, for one interpreter. Returns the folder to put on `sys.path`.
 pub fn extension(interpreter: &Interpreter, name: &str) -> PathBuf {
-    let include = interpreter
-        .include
-        .as_ref()
-        .unwrap_or_else(|| panic!("{} has no headers", interpreter.label()));
+    let include = interpreter.include.as_ref().unwrap_or_else(|| panic!("{} has no headers", interpreter.label()));
     let source = shim::package().join("harness/extensions").join(format!("{name}.c"));
     // Every CPython also takes the plain suffix.
     let include = format!("-I{}", include.display());
-    build(
-        &[&source],
-        &format!("{name}.so"),
-        &["-shared", "-fPIC", &include],
-        &interpreter.version_text(),
-    )
+    build(&[&source], &format!("{name}.so"), &["-shared", "-fPIC", &include], &interpreter.version_text())
 }
 
 /// A program from `harness/programs/<name>.c`; `flags` may name libraries.
@@ -48,23 +40,16 @@ fn build(sources: &[&Path], result: &str, flags: &[&str], label: &str) -> PathBu
     let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut hash = DefaultHasher::new();
     for path in sources.iter().map(|p| p.to_path_buf()).chain(headers_beside(sources[0])) {
-        std::fs::read(&path)
-            .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-            .hash(&mut hash);
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).hash(&mut hash);
     }
     (flags, FLAGS, &cc, compiler_version(&cc)).hash(&mut hash);
-    let folder = shim::profile_folder()
-        .join("harness")
-        .join(format!("{label}-{:016x}", hash.finish()));
+    let folder = shim::profile_folder().join("harness").join(format!("{label}-{:016x}", hash.finish()));
     let target = folder.join(result);
     if target.is_file() {
         return folder;
     }
     std::fs::create_dir_all(&folder).expect("a folder for what is built");
-    let unfinished = tempfile::Builder::new()
-        .prefix("unfinished")
-        .tempdir_in(&folder)
-        .expect("a folder");
+    let unfinished = tempfile::Builder::new().prefix("unfinished").tempdir_in(&folder).expect("a folder");
     let output = Command::new(&cc)
         .args(FLAGS)
         .args(sources)
@@ -74,10 +59,7 @@ fn build(sources: &[&Path], result: &str, flags: &[&str], label: &str) -> PathBu
         .output()
         .unwrap_or_else(|e| panic!("{}: {e}", cc.to_string_lossy()));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.trim().is_empty(),
-        "{sources:?} does not build without a warning:\n{said}"
-    );
+    assert!(output.status.success() && said.trim().is_empty(), "{sources:?} does not build without a warning:\n{said}");
     std::fs::rename(unfinished.path().join(result), &target).expect("rename into place");
     folder
 }
@@ -95,8 +77,5 @@ fn headers_beside(source: &Path) -> Vec<PathBuf> {
 }
 
 fn compiler_version(cc: &std::ffi::OsStr) -> Vec<u8> {
-    Command::new(cc)
-        .arg("--version")
-        .output()
-        .map_or_else(|_| Vec::new(), |o| o.stdout)
+    Command::new(cc).arg("--version").output().map_or_else(|_| Vec::new(), |o| o.stdout)
 }

@@ -47,22 +47,13 @@ pub fn all() -> &'static [Interpreter] {
     ALL.get_or_init(|| {
         let mut found: Vec<Interpreter> = candidates().iter().filter_map(|path| probe(path)).collect();
         found.sort_by(|a, b| (a.version, &a.path).cmp(&(b.version, &b.path)));
-        let missing: Vec<String> = SUPPORTED
-            .filter(|m| found.iter().all(|i| i.version.1 != *m))
-            .map(|m| format!("3.{m}"))
-            .collect();
+        let missing: Vec<String> =
+            SUPPORTED.filter(|m| found.iter().all(|i| i.version.1 != *m)).map(|m| format!("3.{m}")).collect();
         if !missing.is_empty() {
             // Not eprintln: the test runner would show it only for a test that fails.
-            let _ = writeln!(
-                std::io::stderr(),
-                "not tested, not found on this machine: CPython {}",
-                missing.join(", ")
-            );
+            let _ = writeln!(std::io::stderr(), "not tested, not found on this machine: CPython {}", missing.join(", "));
         }
-        assert!(
-            !found.is_empty(),
-            "no CPython 3.8 to 3.13 on this machine; name one in GCSHIM_PYTHONS"
-        );
+        assert!(!found.is_empty(), "no CPython 3.8 to 3.13 on this machine; name one in GCSHIM_PYTHONS");
         found
     })
 }
@@ -73,11 +64,7 @@ pub fn with_headers() -> Vec<&'static Interpreter> {
     let (with, without): (Vec<_>, Vec<_>) = all().iter().partition(|i| i.include.is_some());
     SAID.get_or_init(|| {
         for interpreter in &without {
-            let _ = writeln!(
-                std::io::stderr(),
-                "not tested with extension modules, no Python.h: {}",
-                interpreter.label()
-            );
+            let _ = writeln!(std::io::stderr(), "not tested with extension modules, no Python.h: {}", interpreter.label());
         }
     });
     assert!(!with.is_empty(), "no CPython on this machine has its headers (python3-dev)");
@@ -101,11 +88,7 @@ fn candidates() -> BTreeSet<PathBuf> {
     for version in pyenv.map_or_else(Vec::new, |root| entries(&root.join("versions"))) {
         paths.push(version.join("bin/python3"));
     }
-    paths
-        .iter()
-        .filter_map(|p| p.canonicalize().ok())
-        .filter(|p| is_elf(p))
-        .collect()
+    paths.iter().filter_map(|p| p.canonicalize().ok()).filter(|p| is_elf(p)).collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -114,11 +97,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 /// `python3` or `python3.N`.
 fn is_python_name(path: &Path) -> bool {
-    let Some(rest) = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .and_then(|n| n.strip_prefix("python3"))
-    else {
+    let Some(rest) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix("python3")) else {
         return false;
     };
     rest.is_empty() || rest.strip_prefix('.').is_some_and(|minor| minor.parse::<u32>().is_ok())
@@ -168,6 +147,5 @@ fn links_libpython(path: &Path) -> bool {
         return false;
     };
     // A static interpreter defines this symbol itself, a shared one imports it.
-    file.dynamic_symbols()
-        .any(|s| s.is_undefined() && s.name_bytes() == Ok(&b"Py_BytesMain"[..]))
+    file.dynamic_symbols().any(|s| s.is_undefined() && s.name_bytes() == Ok(&b"Py_BytesMain"[..]))
 }

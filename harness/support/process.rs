@@ -47,11 +47,7 @@ impl Program {
                 command.env_remove(&name);
             }
         }
-        Program {
-            command,
-            report: None,
-            timeout: TIMEOUT,
-        }
+        Program { command, report: None, timeout: TIMEOUT }
     }
 
     /// One more argument.
@@ -75,9 +71,7 @@ impl Program {
     /// With the shim preloaded and its records kept.
     pub fn with_shim(mut self) -> Program {
         let folder = tempfile::tempdir().expect("a folder for the report");
-        self.command
-            .env("LD_PRELOAD", shim::library())
-            .env("GCSHIM_REPORT", folder.path().join("report.ndjson"));
+        self.command.env("LD_PRELOAD", shim::library()).env("GCSHIM_REPORT", folder.path().join("report.ndjson"));
         self.report = Some(folder);
         self
     }
@@ -92,9 +86,7 @@ impl Program {
     pub fn run(mut self) -> Outcome {
         let (mut out, mut err) = (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
         self.command.stdin(Stdio::null());
-        self.command
-            .stdout(out.try_clone().expect("a handle"))
-            .stderr(err.try_clone().expect("a handle"));
+        self.command.stdout(out.try_clone().expect("a handle")).stderr(err.try_clone().expect("a handle"));
         let command = format!("{:?}", self.command);
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{command}: {e}"));
         let start = Instant::now();
@@ -110,26 +102,14 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(3));
         };
-        let records = self
-            .report
-            .as_ref()
-            .map_or_else(Vec::new, |f| report::read(&f.path().join("report.ndjson")));
-        Outcome {
-            command,
-            status,
-            timed_out,
-            stdout: contents(&mut out),
-            stderr: contents(&mut err),
-            records,
-        }
+        let records = self.report.as_ref().map_or_else(Vec::new, |f| report::read(&f.path().join("report.ndjson")));
+        Outcome { command, status, timed_out, stdout: contents(&mut out), stderr: contents(&mut err), records }
     }
 }
 
 fn contents(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .expect("the program's output");
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("the program's output");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -141,12 +121,7 @@ impl Outcome {
 
     /// Everything known of it, for the message of a failed test.
     pub fn describe(&self) -> String {
-        let mut text = format!(
-            "{}\n  {}{}\n",
-            self.command,
-            self.status,
-            if self.timed_out { ", out of time" } else { "" }
-        );
+        let mut text = format!("{}\n  {}{}\n", self.command, self.status, if self.timed_out { ", out of time" } else { "" });
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             for line in stream.lines().take(40) {
                 text += &format!("  {name}: {line}\n");

@@ -56,9 +56,7 @@ pub fn findings(records: &[Value]) -> Vec<Finding> {
             references: f["references"].as_u64().unwrap_or(0),
             bytes: f["bytes"].as_u64().unwrap_or(0),
             failing: f["failing"].as_bool().unwrap_or(false),
-            through: f["through"]
-                .as_array()
-                .map_or_else(Vec::new, |a| a.iter().map(pair).collect()),
+            through: f["through"].as_array().map_or_else(Vec::new, |a| a.iter().map(pair).collect()),
             detail: text(&f["detail"]),
         })
         .collect()
@@ -71,14 +69,6 @@ pub fn failing(records: &[Value]) -> Vec<Finding> {
 
 /// The size that the label of a lost native block names, in bytes: that of its size class.
 pub fn size_in(label: &str) -> Option<u64> {
-    let digits: String = label
-        .chars()
-        .skip_while(|c| !c.is_ascii_digit())
-        .take_while(char::is_ascii_digit)
-        .collect();
-    if label.starts_with("block of ") {
-        digits.parse().ok()
-    } else {
-        None
-    }
+    let digits: String = label.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    if label.starts_with("block of ") { digits.parse().ok() } else { None }
 }

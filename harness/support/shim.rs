@@ -39,11 +39,7 @@ pub fn library() -> &'static Path {
             .arg(folder.parent().expect("target"))
             .output()
             .expect("cargo runs");
-        assert!(
-            output.status.success(),
-            "the shim does not build:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "the shim does not build:\n{}", String::from_utf8_lossy(&output.stderr));
         let path = folder.join("libgcshim.so");
         assert!(path.is_file(), "no {}", path.display());
         path

@@ -27,10 +27,7 @@ use std::process::{Command, Output};
 /// A program that a test can preload without changing anything: the C library itself.
 fn harmless_library() -> PathBuf {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
-    let line = maps
-        .lines()
-        .find(|l| l.ends_with("libc.so.6"))
-        .expect("the test is linked with glibc");
+    let line = maps.lines().find(|l| l.ends_with("libc.so.6")).expect("the test is linked with glibc");
     PathBuf::from(&line[line.find('/').expect("a path")..])
 }
 
@@ -42,10 +39,7 @@ fn gcshim<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
             command.env_remove(name);
         }
     }
-    command
-        .args(arguments)
-        .env("GCSHIM_LIBRARY", harmless_library())
-        .current_dir(fixtures());
+    command.args(arguments).env("GCSHIM_LIBRARY", harmless_library()).current_dir(fixtures());
     command
 }
 

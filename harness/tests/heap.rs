@@ -37,14 +37,13 @@ fn a_double_free_is_named() {
 
 #[test]
 fn a_double_free_of_a_large_block_is_named() {
-    dies("double-free-large", |a| {
-        format!("gcshim: free of {a:#x}, which is not allocated (its memory was given back already)")
-    });
+    dies("double-free-large", |a| format!("gcshim: free of {a:#x}, which is not allocated (its memory was given back already)"));
 }
 
 #[test]
 fn a_free_of_an_interior_pointer_is_named() {
-    let line = |at: usize, block: usize, bytes| format!("gcshim: free of an interior pointer {at:#x} (block {block:#x}, {bytes} bytes)");
+    let line =
+        |at: usize, block: usize, bytes| format!("gcshim: free of an interior pointer {at:#x} (block {block:#x}, {bytes} bytes)");
     dies("interior", |a| line(a + 16, a, 48));
     dies("interior-unaligned", |a| line(a + 1, a, 48));
     dies("interior-remote", |a| line(a + 16, a, 48));

@@ -132,7 +132,8 @@ fn a_clean_program_says_nothing_whatever_the_switches() {
     for interpreter in interpreters::all() {
         // Its own lines hold times, which differ from run to run.
         let outcome = interpreter.program().arg("-X").arg("importtime").arg("-c").arg(CLEAN).with_shim().run();
-        let good = outcome.succeeded() && !outcome.stderr.contains("gcshim: ") && report::of_kind(&outcome.records, "audit").len() == 1;
+        let good =
+            outcome.succeeded() && !outcome.stderr.contains("gcshim: ") && report::of_kind(&outcome.records, "audit").len() == 1;
         assert!(good, "{}", outcome.describe());
     }
 }
@@ -143,9 +144,7 @@ fn a_leak_is_found_in_a_script_a_module_and_standard_input() {
     let script = file_with(folder.path(), "leaky.py", LEAK);
     on_all(&ONE_LEAK, |i| i.program().arg("-B").arg(&script));
     on_all(&ONE_LEAK, |i| i.program().arg("-B").arg("-m").arg("leaky").folder(folder.path()));
-    on_all(&ONE_LEAK, |i| {
-        Program::new("/bin/sh").arg("-c").arg("exec \"$0\" - < \"$1\"").arg(&i.path).arg(&script)
-    });
+    on_all(&ONE_LEAK, |i| Program::new("/bin/sh").arg("-c").arg("exec \"$0\" - < \"$1\"").arg(&i.path).arg(&script));
 }
 
 #[test]
@@ -257,7 +256,8 @@ api.PyObject_Free(ctypes.c_void_p(block))
 
 #[test]
 fn tracemalloc_keeps_its_hooks() {
-    let script = "import tracemalloc; made = [bytes(100) for _ in range(1000)]; print(tracemalloc.get_traced_memory()[0] > 100000)";
+    let script =
+        "import tracemalloc; made = [bytes(100) for _ in range(1000)]; print(tracemalloc.get_traced_memory()[0] > 100000)";
     for interpreter in interpreters::all() {
         let outcome = interpreter.program().arg("-X").arg("tracemalloc").arg("-c").arg([LEAK, script].concat()).with_shim().run();
         assert!(outcome.succeeded() && outcome.stdout == "True\n", "{}: {}", interpreter.label(), outcome.describe());
@@ -282,10 +282,8 @@ fn library_of(interpreter: &Interpreter) -> Option<(PathBuf, PathBuf)> {
 }
 
 fn embeddable() -> Vec<(&'static Interpreter, PathBuf, PathBuf)> {
-    let all: Vec<_> = interpreters::all()
-        .iter()
-        .filter_map(|i| library_of(i).map(|(library, home)| (i, library, home)))
-        .collect();
+    let all: Vec<_> =
+        interpreters::all().iter().filter_map(|i| library_of(i).map(|(library, home)| (i, library, home))).collect();
     assert!(!all.is_empty(), "no CPython on this machine has a shared library (--enable-shared)");
     all
 }
@@ -293,7 +291,8 @@ fn embeddable() -> Vec<(&'static Interpreter, PathBuf, PathBuf)> {
 /// `harness/programs/embed.c`, linked against the interpreter's library.
 fn embedding(library: &Path, home: &Path) -> Program {
     let folder = library.parent().expect("a folder").display();
-    let program = compile::program("embed", &["-Wl,--no-as-needed", &library.display().to_string(), &format!("-Wl,-rpath,{folder}")]);
+    let program =
+        compile::program("embed", &["-Wl,--no-as-needed", &library.display().to_string(), &format!("-Wl,-rpath,{folder}")]);
     Program::new(program).env("PYTHONHOME", home)
 }
 
@@ -360,7 +359,8 @@ fn a_program_with_allocators_of_its_own_says_that_there_was_no_audit() {
         let mut wrong = Vec::new();
         differences(&pair, &mut wrong);
         let lines = lines_of(&pair.1);
-        let said = matches!(lines[..], [one] if one.starts_with("gcshim: no audit: this Python was given an allocator of its own"));
+        let said =
+            matches!(lines[..], [one] if one.starts_with("gcshim: no audit: this Python was given an allocator of its own"));
         assert!(wrong.is_empty() && said, "{} {wrong:?}: {}", interpreter.label(), pair.1.describe());
     }
 }

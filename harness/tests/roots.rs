@@ -100,12 +100,7 @@ impl Root {
                 }
             }
         }
-        assert!(
-            failures.is_empty(),
-            "{} runs are wrong\n\n{}",
-            failures.len(),
-            failures.join("\n")
-        );
+        assert!(failures.is_empty(), "{} runs are wrong\n\n{}", failures.len(), failures.join("\n"));
     }
 }
 
@@ -141,23 +136,13 @@ fn dynamic_thread_local_storage() {
 
 #[test]
 fn globals() {
-    let cases = [
-        ("program_zeroed", 20),
-        ("program_initialised", 20),
-        ("library_zeroed", 20),
-        ("library_initialised", 20),
-    ];
+    let cases = [("program_zeroed", 20), ("program_initialised", 20), ("library_zeroed", 20), ("library_initialised", 20)];
     root("globals", true).prove(&cases);
 }
 
 #[test]
 fn mappings() {
-    root("mappings", false).prove(&[
-        ("anonymous", 20),
-        ("reserved", 20),
-        ("private_file", 20),
-        ("program_break", 20),
-    ]);
+    root("mappings", false).prove(&[("anonymous", 20), ("reserved", 20), ("private_file", 20), ("program_break", 20)]);
 }
 
 #[test]
@@ -166,10 +151,7 @@ fn kinds_do_not_overlap() {
     let holder = root("globals", true);
     let mut wrong = Vec::new();
     for kind in ["stacks", "registers", "tls", "tsd", "dyntls", "mappings"] {
-        let run = Program::new(&holder.program)
-            .arg("program_zeroed")
-            .arg("7")
-            .env("GCSHIM_ROOTS", format!("-{kind}"));
+        let run = Program::new(&holder.program).arg("program_zeroed").arg("7").env("GCSHIM_ROOTS", format!("-{kind}"));
         let outcome = run.with_shim().run();
         if (lost_held(&outcome, Some(kind)), lost(&outcome, LOST_SIZE)) != (0, LOST_COUNT) {
             wrong.push(format!("without {kind}:\n{}", outcome.describe()));

@@ -29,14 +29,7 @@ struct Expected {
 
 fn expect(verdict: &'static str, type_name: &'static str, objects: u64, references: Option<u64>) -> Expected {
     let references = references.map(|r| r..=r);
-    Expected {
-        verdict,
-        type_name,
-        objects: objects..=objects,
-        references,
-        through: Vec::new(),
-        detail: "",
-    }
+    Expected { verdict, type_name, objects: objects..=objects, references, through: Vec::new(), detail: "" }
 }
 
 /// A bug of seeded.c, with what the script must do first: `arg` is what is passed to it.
@@ -91,10 +84,7 @@ fn problems_of_the_run(interpreter: &Interpreter, outcome: &Outcome, problems: &
         [one] if one["trigger"] == "exit" && one["torn"] == false && one["objects"].as_u64() > Some(5_000) => {}
         _ => problems.push(format!("audit records: {audits:?}")),
     }
-    let (all, failing) = (
-        report::findings(&outcome.records).len(),
-        report::failing(&outcome.records).len(),
-    );
+    let (all, failing) = (report::findings(&outcome.records).len(), report::failing(&outcome.records).len());
     let summaries = report::of_kind(&outcome.records, "summary");
     match &summaries[..] {
         [one] if one["findings"] == all && one["failing"] == failing => {}
@@ -128,10 +118,7 @@ fn problems_of_the_findings(found: &[Finding], expected: &[Expected], problems: 
         }
     }
     problems.extend(rest.iter().map(|f| {
-        format!(
-            "{} of {} ({} objects, {} references), which nobody committed",
-            f.verdict, f.type_name, f.objects, f.references
-        )
+        format!("{} of {} ({} objects, {} references), which nobody committed", f.verdict, f.type_name, f.objects, f.references)
     }));
 }
 
@@ -141,11 +128,7 @@ fn prove_on(interpreters: &[&Interpreter], bug: &Bug, times: &[u64], expected: i
     for interpreter in interpreters {
         for (which, n) in times.iter().map(|n| ("bug", *n)).chain([("twin", 100)]) {
             let outcome = run(interpreter, bug, which, n);
-            let expected = if which == "bug" {
-                expected(interpreter, n)
-            } else {
-                Vec::new()
-            };
+            let expected = if which == "bug" { expected(interpreter, n) } else { Vec::new() };
             let mut problems = Vec::new();
             problems_of_the_run(interpreter, &outcome, &mut problems);
             problems_of_the_findings(&report::failing(&outcome.records), &expected, &mut problems);
@@ -155,12 +138,7 @@ fn prove_on(interpreters: &[&Interpreter], bug: &Bug, times: &[u64], expected: i
             }
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} runs are wrong\n\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} runs are wrong\n\n{}", failures.len(), failures.join("\n"));
 }
 
 fn prove(name: &'static str, setup: &'static str, expected: impl Fn(&Interpreter, u64) -> Vec<Expected>) {
@@ -211,11 +189,7 @@ fn leaked_instances() {
 
 #[test]
 fn leaked_instances_that_only_weak_references_know() {
-    prove_leaked(
-        "leaked_weakly_known",
-        "class Thing: pass\narg = (Thing, [])",
-        "__main__.Thing",
-    );
+    prove_leaked("leaked_weakly_known", "class Thing: pass\narg = (Thing, [])", "__main__.Thing");
 }
 
 #[test]
@@ -245,11 +219,7 @@ fn leaked_floats() {
 
 #[test]
 fn leaked_bound_methods() {
-    prove_leaked(
-        "leaked_method",
-        "class Host:\n    def method(self): pass\narg = Host().method",
-        "method",
-    );
+    prove_leaked("leaked_method", "class Host:\n    def method(self): pass\narg = Host().method", "method");
 }
 
 #[test]
@@ -259,11 +229,7 @@ fn leaked_generators() {
 
 #[test]
 fn leaked_generators_that_have_started() {
-    prove_leaked(
-        "leaked_running_generator",
-        "def arg():\n    x = [1]\n    yield 1\n    yield x",
-        "generator",
-    );
+    prove_leaked("leaked_running_generator", "def arg():\n    x = [1]\n    yield 1\n    yield x", "generator");
 }
 
 #[test]
@@ -277,16 +243,12 @@ fn what_a_leak_holds_is_reported_under_it() {
 
 #[test]
 fn each_lost_reference_of_a_leaked_object_counts() {
-    prove("leaked_twice", "", |_, n| {
-        vec![expect("leaked-object", "bytes", n, Some(2 * n))]
-    });
+    prove("leaked_twice", "", |_, n| vec![expect("leaked-object", "bytes", n, Some(2 * n))]);
 }
 
 #[test]
 fn surplus_references_to_a_module() {
-    prove("surplus_reference", "arg = types.ModuleType('victim')", |_, n| {
-        vec![expect("leaked-reference", "module", 1, Some(n))]
-    });
+    prove("surplus_reference", "arg = types.ModuleType('victim')", |_, n| vec![expect("leaked-reference", "module", 1, Some(n))]);
 }
 
 #[test]
@@ -301,45 +263,28 @@ fn surplus_references_to_none() {
     // Immortal since 3.12: no count, no bug. Before, many words point to None and own nothing (type slots, the tables of C code,
     // borrowed arguments), and each of them hides one surplus reference: `references` is what is proved at least. Of many, nine in
     // ten must be.
-    let mortal: Vec<_> = interpreters::with_headers()
-        .into_iter()
-        .filter(|i| i.version.1 <= 11)
-        .collect();
-    prove_on(
-        &mortal,
-        &Bug {
-            name: "surplus_reference",
-            setup: "",
-        },
-        &[5_000],
-        |_, n| {
-            let mut e = expect("leaked-reference", "NoneType", 1, None);
-            e.references = Some(n * 9 / 10..=n);
-            vec![e]
-        },
-    );
+    let mortal: Vec<_> = interpreters::with_headers().into_iter().filter(|i| i.version.1 <= 11).collect();
+    prove_on(&mortal, &Bug { name: "surplus_reference", setup: "" }, &[5_000], |_, n| {
+        let mut e = expect("leaked-reference", "NoneType", 1, None);
+        e.references = Some(n * 9 / 10..=n);
+        vec![e]
+    });
 }
 
 #[test]
 fn instances_that_forget_their_type() {
-    prove("forgotten_type", "", |_, n| {
-        vec![expect("leaked-reference", "type seeded.Opaque", 1, Some(n))]
-    });
+    prove("forgotten_type", "", |_, n| vec![expect("leaked-reference", "type seeded.Opaque", 1, Some(n))]);
 }
 
 #[test]
 fn items_dropped_too_often() {
     // Each is held ten times and was dropped five times too often.
-    prove("over_released", "", |_, n| {
-        vec![expect("over-released", "bytes", n, Some(5 * n))]
-    });
+    prove("over_released", "", |_, n| vec![expect("over-released", "bytes", n, Some(5 * n))]);
 }
 
 #[test]
 fn cycles_through_a_type_without_traverse() {
-    prove("opaque_cycle", "", |_, n| {
-        vec![expect("uncollectable-cycle", "seeded.Opaque", n, None)]
-    });
+    prove("opaque_cycle", "", |_, n| vec![expect("uncollectable-cycle", "seeded.Opaque", n, None)]);
 }
 
 #[test]
@@ -366,15 +311,7 @@ fn lost_native_blocks() {
     let mut failures = Vec::new();
     for interpreter in interpreters::with_headers() {
         for (which, n, lost) in [("bug", 1, 1), ("bug", 7, 7), ("bug", 100, 100), ("twin", 100, 0)] {
-            let outcome = run(
-                interpreter,
-                &Bug {
-                    name: "lost_malloc",
-                    setup: "",
-                },
-                which,
-                n,
-            );
+            let outcome = run(interpreter, &Bug { name: "lost_malloc", setup: "" }, which, n);
             let mut problems = Vec::new();
             problems_of_the_run(interpreter, &outcome, &mut problems);
             let found = report::failing(&outcome.records);
@@ -390,12 +327,7 @@ fn lost_native_blocks() {
             }
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} runs are wrong\n\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} runs are wrong\n\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Whether the label of a lost block fits a request of `bytes`: a size class wastes a quarter at most.
@@ -417,31 +349,18 @@ tangle(n)
 
 #[test]
 fn garbage_that_waits_for_gc_is_told_apart_from_leaks() {
-    let bug = Bug {
-        name: "leaked_list",
-        setup: TANGLE,
-    };
+    let bug = Bug { name: "leaked_list", setup: TANGLE };
     let mut failures = Vec::new();
     for interpreter in interpreters::with_headers() {
         for (which, n) in [("bug", 1), ("bug", 7), ("bug", 100), ("twin", 100)] {
             let outcome = run(interpreter, &bug, which, n);
             let mut problems = Vec::new();
             problems_of_the_run(interpreter, &outcome, &mut problems);
-            let expected = if which == "bug" {
-                vec![expect("leaked-object", "list", n, Some(n))]
-            } else {
-                Vec::new()
-            };
+            let expected = if which == "bug" { vec![expect("leaked-object", "list", n, Some(n))] } else { Vec::new() };
             problems_of_the_findings(&report::failing(&outcome.records), &expected, &mut problems);
-            let garbage: Vec<Finding> = report::findings(&outcome.records)
-                .into_iter()
-                .filter(|f| f.verdict == "cyclic-garbage")
-                .collect();
-            let nodes: u64 = garbage
-                .iter()
-                .filter(|f| f.type_name == "__main__.Node")
-                .map(|f| f.objects)
-                .sum();
+            let garbage: Vec<Finding> =
+                report::findings(&outcome.records).into_iter().filter(|f| f.verdict == "cyclic-garbage").collect();
+            let nodes: u64 = garbage.iter().filter(|f| f.type_name == "__main__.Node").map(|f| f.objects).sum();
             if nodes != n || garbage.iter().any(|f| f.failing) {
                 problems.push(format!("{nodes} nodes of garbage, not {n}: {garbage:?}"));
             }
@@ -451,10 +370,5 @@ fn garbage_that_waits_for_gc_is_told_apart_from_leaks() {
             }
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} runs are wrong\n\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} runs are wrong\n\n{}", failures.len(), failures.join("\n"));
 }

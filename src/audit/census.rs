@@ -12,17 +12,17 @@ use crate::mark::scan::Marker;
 use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
 use crate::meta::Array;
 use crate::python::count::Count;
-use crate::python::{free_lists, layout};
 use crate::python::objects::Model;
 use crate::python::runtime::Runtime;
 use crate::python::traverse::Visited;
 use crate::python::types::Species;
-use crate::sys::guard::Outcome;
+use crate::python::{free_lists, layout};
 use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
 use crate::roots::sealing;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
+use crate::sys::guard::Outcome;
 use crate::sys::sealed;
 
 /// What the program handed to its snapshot.
@@ -92,10 +92,8 @@ impl Census {
     /// # Safety
     /// In the snapshot child, after `guard::install`.
     pub unsafe fn take(scene: &Scene<'_>, settings: &'static Settings) -> Option<Census> {
-        let mut statics = Statics::new(
-            &mut scene.modules.segments().iter().map(|s| (s.start, s.end)),
-            scene.modules.segments().len(),
-        )?;
+        let mut statics =
+            Statics::new(&mut scene.modules.segments().iter().map(|s| (s.start, s.end)), scene.modules.segments().len())?;
         if scene.gil
             && let Some(runtime) = scene.runtime
         {
@@ -148,7 +146,9 @@ impl Census {
         }
         // SAFETY: as the caller vouches.
         unsafe {
-            sealing::seal(scene.modules, &scene.control, scene.mark);
+            if census.model.is_some() {
+                sealing::seal(scene.modules, &scene.control, scene.mark);
+            }
             census.count_owners();
         }
         Some(census)
@@ -161,7 +161,9 @@ impl Census {
 
     /// Notes what could not be done; the same thing twice is counted.
     pub fn degrade(&mut self, what: &'static str, type_address: usize, count: u64) {
-        if let Some(d) = self.degraded.iter_mut().take(self.degraded_count).find(|d| d.what == what && d.type_address == type_address) {
+        if let Some(d) =
+            self.degraded.iter_mut().take(self.degraded_count).find(|d| d.what == what && d.type_address == type_address)
+        {
             d.count += count;
         } else if let Some(slot) = self.degraded.get_mut(self.degraded_count) {
             *slot = Degraded { what, type_address, count };
@@ -298,4 +300,3 @@ fn mark<S: Shapes>(blocks: &mut Blocks, statics: &mut Statics, shapes: &S, roots
     marker.count_the_rest();
     Some(marker.words_read)
 }
-

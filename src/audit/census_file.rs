@@ -31,15 +31,15 @@ const NOT_COUNTED: [&str; 18] = [
     "str: all of a str but the pointers to copies of its text",
     "room: what stands behind the items of a tuple, and behind list, dict and code objects",
     "fixed-size: what stands behind an object whose type has neither items nor inline values",
-    "frame: of a frame object until 3.10 its generator, and what stands above its stack",
-    "list-items: what stands behind the last item in a list's array",
-    "dict-entries: of a dict's table all but the keys and values of its entries",
-    "values: what stands behind the last value that is set in an array of values",
-    "inline-values: what stands around the values in an object (3.13), and those that have moved to a dict",
-    "set-entries: numbers and hashes in a set and its table",
-    "type-doc: the text of a type's doc",
-    "linker: the dynamic linker's records of libraries loaded at run time",
     "dead: destroyed objects on free lists, but the ob_type of instances of heap types",
+    "list-items: what stands behind the last item in a list's array",
+    "dict-entries: all of a dict's table but the keys and values of entries in use",
+    "set-entries: all of a set and its table but the pointer to the table and the keys in it",
+    "frame: f_gen of a frame until 3.10, and what stands above the top of its stack",
+    "type-doc: the block of a heap type's tp_doc",
+    "values: what stands behind the last value that can be set of a dict that shares its keys, and of an instance until 3.12",
+    "inline-values: of an instance's values from 3.13 their header, what stands behind them, and all of them once they have moved",
+    "linker: the dynamic linker's records of the libraries loaded at run time, but for what leads to native blocks",
 ];
 
 /// Writes the census, if it is asked for. Nothing of the interpreter's is called, so the memory stays as it was counted.

@@ -99,7 +99,11 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) ->
 
 fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
     if moment.world.not_stopped > 0 {
-        census.degrade("threads that could not be stopped: their registers were not seen", 0, u64::from(moment.world.not_stopped));
+        census.degrade(
+            "threads that could not be stopped: their registers were not seen",
+            0,
+            u64::from(moment.world.not_stopped),
+        );
     }
     if !moment.world.listed {
         census.degrade("/proc/self/task could not be read: other threads were not stopped", 0, 1);
@@ -137,8 +141,7 @@ fn report(census: &mut Census, moment: &Moment<'_>, settings: &Settings) -> Opti
     if settings.plain {
         plain::write(&mut Writer::new(STDERR), census, &labels, &head);
     }
-    let failing = (0..census.findings.all().len())
-        .filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]))
-        .count();
+    let failing =
+        (0..census.findings.all().len()).filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at])).count();
     Some(failing as u32)
 }

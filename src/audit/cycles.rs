@@ -8,9 +8,9 @@ use super::census::Census;
 use super::findings::{Key, example};
 use super::lost::HEAD;
 use crate::finalizers::refcount_validator::Verdict;
-use crate::mark::{BlockId, Shapes};
 use crate::mark::blocks::{DEAD, OBJECT};
 use crate::mark::scan::Frontier;
+use crate::mark::{BlockId, Shapes};
 use crate::meta::Array;
 use crate::python::types::{OB_TYPE, Species, read};
 
@@ -134,7 +134,12 @@ impl Census {
     }
 
     /// Calls `target` for each word of a block that leads to a block which stays, with that block's number and place.
-    fn for_each_staying_target(&mut self, nodes: &mut Nodes, id: BlockId, target: &mut dyn FnMut(&mut Nodes, BlockId, (u32, u32))) {
+    fn for_each_staying_target(
+        &mut self,
+        nodes: &mut Nodes,
+        id: BlockId,
+        target: &mut dyn FnMut(&mut Nodes, BlockId, (u32, u32)),
+    ) {
         let (base, bytes) = self.blocks.extent(id);
         let object = self.blocks.object(id, base);
         self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
@@ -216,7 +221,14 @@ impl Census {
             if holds_unseen && let Some(numbers) = self.numbers(id, object) {
                 // SAFETY: an object.
                 let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
-                self.findings.add(Verdict::UncollectableCycle, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
+                self.findings.add(
+                    Verdict::UncollectableCycle,
+                    key,
+                    false,
+                    numbers.refcount,
+                    bytes as u64,
+                    example(object, id, numbers),
+                );
                 self.blocks.set(id, HEAD);
             }
         }
@@ -229,8 +241,11 @@ impl Census {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
-                let at =
-                    self.findings.all().iter().position(|f| f.verdict() == Verdict::UncollectableCycle && f.key.type_address == type_address);
+                let at = self
+                    .findings
+                    .all()
+                    .iter()
+                    .position(|f| f.verdict() == Verdict::UncollectableCycle && f.key.type_address == type_address);
                 self.blocks.clear(id, HEAD);
                 self.settle_from(id, frontier, at);
             }

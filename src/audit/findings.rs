@@ -121,7 +121,15 @@ impl Findings {
     }
 
     /// Adds an object to the finding of its verdict and key; answers the finding's index.
-    pub fn add(&mut self, verdict: Verdict, key: Key, single: bool, references: u64, bytes: u64, example: Example) -> Option<usize> {
+    pub fn add(
+        &mut self,
+        verdict: Verdict,
+        key: Key,
+        single: bool,
+        references: u64,
+        bytes: u64,
+        example: Example,
+    ) -> Option<usize> {
         let at = match self.all().iter().rposition(|f| f.verdict() == verdict && f.key == key) {
             Some(at) => at,
             None => {
@@ -158,7 +166,12 @@ impl Findings {
     /// Puts the largest first: failing before informational, then by references, then by bytes.
     pub fn sort(&mut self, fails: &dyn Fn(Verdict) -> bool) {
         self.all_mut().sort_unstable_by_key(|f| {
-            (!fails(f.verdict()) || f.key.known != 0, core::cmp::Reverse(f.references.max(f.objects)), core::cmp::Reverse(f.bytes), f.key.what)
+            (
+                !fails(f.verdict()) || f.key.known != 0,
+                core::cmp::Reverse(f.references.max(f.objects)),
+                core::cmp::Reverse(f.bytes),
+                f.key.what,
+            )
         });
     }
 }

@@ -3,8 +3,8 @@
 use super::census::Census;
 use super::findings::Holder;
 use crate::finalizers::refcount_validator::Verdict;
-use crate::mark::blocks::{DEAD, LIVE, WANTED};
 use crate::mark::BlockId;
+use crate::mark::blocks::{DEAD, LIVE, WANTED};
 use crate::python::types::{OB_TYPE, read};
 
 /// Examples whose holders are looked for, at most.

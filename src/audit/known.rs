@@ -32,20 +32,27 @@ pub struct Known {
     pub why: &'static str,
 }
 
-const THREAD_LOCAL: &str = "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
-const STRING_IO: &str =
-    "CPython until 3.11: stringio_traverse leaves out the accumulator's list, which holds strings alone and cannot be part of a cycle";
-const STG_DICT: &str = "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
-const INTERNAL_FRAME: &str = "CPython until 3.10: is_internal_frame (_warnings.c) takes a second reference to each of the two strings it makes and keeps";
-const SEM_VALUE_MAX: &str = "CPython until 3.9: importing _multiprocessing leaves its reference to SemLock.SEM_VALUE_MAX (PyInit__multiprocessing)";
+const THREAD_LOCAL: &str =
+    "CPython: local_traverse leaves out wr_callback, which leads only to a weak reference and cannot be part of a cycle";
+const STRING_IO: &str = "CPython until 3.11: stringio_traverse leaves out the accumulator's list, which holds strings alone and cannot be part of a cycle";
+const STG_DICT: &str =
+    "CPython until 3.12: ctypes' StgDict inherits dict's traverse and does not visit its own members (replaced in gh-114314)";
+const INTERNAL_FRAME: &str =
+    "CPython until 3.10: is_internal_frame (_warnings.c) takes a second reference to each of the two strings it makes and keeps";
+const SEM_VALUE_MAX: &str =
+    "CPython until 3.9: importing _multiprocessing leaves its reference to SemLock.SEM_VALUE_MAX (PyInit__multiprocessing)";
 const STARTUP_3_8: &str = "CPython 3.8: start-up keeps the reference to this object that its creation returned";
 
 const OPTIMIZED_UNICODE: &str = "CPython until 3.9: importing _sqlite3 takes a reference to str for OptimizedUnicode that PyDict_SetItemString does not take over";
-const LOCK_TYPE: &str = "CPython until 3.9: importing _thread takes a reference to LockType that PyDict_SetItemString does not take over";
+const LOCK_TYPE: &str =
+    "CPython until 3.9: importing _thread takes a reference to LockType that PyDict_SetItemString does not take over";
 const THREAD_ERROR: &str = "CPython until 3.9: importing _thread takes a reference to RuntimeError (_thread.error) that PyDict_SetItemString does not take over";
 const POLL_TYPE: &str = "CPython 3.9: importing select takes two references to poll's type and keeps one pointer";
 
-const ISO_CALENDAR: &str = "CPython 3.9: importing _datetime leaves one reference too many on the type of isocalendar()'s results (PyInit__datetime)";
+const ISO_CALENDAR_DATE: &str =
+    "CPython 3.9: importing _datetime takes a reference to the static type IsoCalendarDate and keeps no pointer";
+const TEST_TYPES: &str =
+    "CPython until 3.12: the test module _testcapi keeps the reference that PyType_FromSpec returned, and no pointer";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -94,7 +101,9 @@ const KNOWN: &[Known] = &[
     one_too_many("_thread.lock", (8, 9), LOCK_TYPE),
     one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
     one_too_many("select.poll", (9, 9), POLL_TYPE),
-    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR),
+    one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR_DATE),
+    one_too_many("_testcapi.HeapCType", (8, 12), TEST_TYPES),
+    one_too_many("_testcapi.LimitedVectorCallClass", (12, 12), TEST_TYPES),
     start_up("module", "sys", Verdict::LeakedReference),
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),

@@ -60,9 +60,17 @@ impl Census {
                 self.blocks.clear(id, MARKED);
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
-                let known = self.model.as_ref().map_or(0, |m| known::find(m, Verdict::LeakedObject, object, numbers.surplus(), 0));
+                let known =
+                    self.model.as_ref().map_or(0, |m| known::find(m, Verdict::LeakedObject, object, numbers.surplus(), 0));
                 let key = Key { type_address, what: 0, known };
-                self.findings.add(Verdict::LeakedObject, key, false, numbers.surplus(), bytes as u64, example(object, id, numbers));
+                self.findings.add(
+                    Verdict::LeakedObject,
+                    key,
+                    false,
+                    numbers.surplus(),
+                    bytes as u64,
+                    example(object, id, numbers),
+                );
                 self.blocks.set(id, SETTLED | HEAD);
             }
         }
@@ -71,7 +79,10 @@ impl Census {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
-                let at = self.findings.all().iter().position(|f| f.verdict() == Verdict::LeakedObject && f.key.type_address == type_address && f.key.known == 0);
+                let at =
+                    self.findings.all().iter().position(|f| {
+                        f.verdict() == Verdict::LeakedObject && f.key.type_address == type_address && f.key.known == 0
+                    });
                 self.blocks.clear(id, HEAD);
                 self.settle_from(id, frontier, at);
             }
@@ -111,7 +122,13 @@ impl Census {
     }
 
     /// Calls `target` for each live block that the strong words of a block lead to.
-    pub(super) fn for_each_target(&mut self, id: BlockId, base: usize, bytes: usize, target: &mut dyn FnMut(&mut Census, BlockId, u32, u32)) {
+    pub(super) fn for_each_target(
+        &mut self,
+        id: BlockId,
+        base: usize,
+        bytes: usize,
+        target: &mut dyn FnMut(&mut Census, BlockId, u32, u32),
+    ) {
         self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
             for at in (start..end).step_by(8) {
                 // SAFETY: inside a live block.

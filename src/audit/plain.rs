@@ -14,8 +14,8 @@ const SHOWN: usize = 20;
 
 /// Writes the failing findings. A clean program gets nothing, unless hardly anything could be looked at.
 pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) {
-    let failing = (0..census.findings.all().len())
-        .filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]));
+    let failing =
+        (0..census.findings.all().len()).filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]));
     let (mut shown, mut total) = (0, 0);
     let mut list = [0usize; SHOWN];
     for at in failing {

@@ -178,7 +178,13 @@ fn parse_kinds(value: &[u8]) -> Result<Kinds, Mistake> {
     for word in value.split(|&b| b == b',').filter(|w| !w.is_empty()) {
         let (word, on) = word.strip_prefix(b"-").map_or((word, true), |w| (w, false));
         kinds = match word {
-            b"all" => if on { Kinds::ALL } else { Kinds::NONE },
+            b"all" => {
+                if on {
+                    Kinds::ALL
+                } else {
+                    Kinds::NONE
+                }
+            }
             b"none" => Kinds::NONE,
             _ => {
                 let (kind, _) = KINDS.iter().find(|(_, n)| n.as_bytes() == word).ok_or(Mistake::Value)?;
@@ -255,7 +261,9 @@ mod tests {
     fn mistakes_are_told_apart_and_change_nothing() {
         let mut s = fresh();
         assert_eq!(s.apply(b"GCSHIM_NONSENSE", b"1"), Err(Mistake::Name));
-        for (name, value) in [("GCSHIM_MODE", "fast"), ("GCSHIM_AUDIT", "exit,sometimes"), ("GCSHIM_EXITCODE", "0"), ("GCSHIM_EXITCODE", "x")] {
+        for (name, value) in
+            [("GCSHIM_MODE", "fast"), ("GCSHIM_AUDIT", "exit,sometimes"), ("GCSHIM_EXITCODE", "0"), ("GCSHIM_EXITCODE", "x")]
+        {
             assert_eq!(s.apply(name.as_bytes(), value.as_bytes()), Err(Mistake::Value));
         }
         assert!(s.on && s.at_exit && s.exit_code == 0);

@@ -194,11 +194,11 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
             child::main(&moment, settings)
         }
         Some(Side::Parent(child)) => {
-            drop(world);
+            // The locks first: threads that wake up may want them at once.
             // SAFETY: taken above.
             unsafe { heap::unlock_all() };
+            world.release(|now_ns| handoff.pause_ns.store((now_ns - started_ns).max(1), Ordering::Release));
             restore_signals(&blocked);
-            handoff.pause_ns.store((clock::monotonic_ns() - started_ns).max(1), Ordering::Release);
             if trigger == Trigger::Signal {
                 RUNNING.store(child, Ordering::Release);
                 return Ok(0);
@@ -212,9 +212,9 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
             Ok(handoff.failing.load(Ordering::Acquire) as i32)
         }
         None => {
-            drop(world);
             // SAFETY: taken above.
             unsafe { heap::unlock_all() };
+            drop(world);
             restore_signals(&blocked);
             Err(refused("to clone the process").into())
         }
@@ -279,7 +279,10 @@ fn given_up(trigger: Trigger, settings: &Settings, why: core::fmt::Arguments<'_>
         let mut w = Writer::new(file.fd());
         let _ = core::fmt::Write::write_fmt(
             &mut w,
-            format_args!("{{\"kind\":\"degraded\",\"what\":\"the audit at {} was given up: {why}\",\"count\":1}}\n", trigger.name()),
+            format_args!(
+                "{{\"kind\":\"degraded\",\"what\":\"the audit at {} was given up: {why}\",\"count\":1}}\n",
+                trigger.name()
+            ),
         );
         w.flush();
     }

@@ -8,8 +8,8 @@ use super::census::Census;
 use super::findings::{Key, example};
 use super::known;
 use crate::finalizers::refcount_validator::Verdict;
-use crate::mark::{BlockId, Parts};
 use crate::mark::blocks::{DEAD, LIVE, OBJECT};
+use crate::mark::{BlockId, Parts};
 use crate::python::count::Count;
 use crate::python::types::{OB_SIZE, OB_TYPE, Species, TypeInfo, read};
 

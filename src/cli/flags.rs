@@ -56,11 +56,7 @@ pub fn settings(m: &ArgMatches) -> anyhow::Result<Vec<(&'static str, OsString)>>
         if let Err(why) = values::check(opt, &source, &value.to_string_lossy()) {
             bail!(why);
         }
-        let value = if is_file {
-            std::path::absolute(&value).context(source)?.into_os_string()
-        } else {
-            value
-        };
+        let value = if is_file { std::path::absolute(&value).context(source)?.into_os_string() } else { value };
         set.push((opt.name, value));
     }
     if let Some((_, file)) = set.iter().find(|(name, _)| *name == "GCSHIM_SUPPRESSIONS") {

@@ -16,10 +16,8 @@ pub fn find() -> anyhow::Result<PathBuf> {
     }
     let program = std::env::current_exe().context("where this program is")?;
     let folder = program.parent().unwrap_or(Path::new("/"));
-    let places: Vec<PathBuf> = ["", "../lib", "../lib/gcshim", "../release", "../debug"]
-        .iter()
-        .map(|place| folder.join(place).join(NAME))
-        .collect();
+    let places: Vec<PathBuf> =
+        ["", "../lib", "../lib/gcshim", "../release", "../debug"].iter().map(|place| folder.join(place).join(NAME)).collect();
     for place in &places {
         if let Ok(found) = std::fs::canonicalize(place) {
             return Ok(found);
@@ -33,10 +31,7 @@ pub fn find() -> anyhow::Result<PathBuf> {
 pub fn preloadable(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     if path.as_os_str().as_bytes().iter().any(|b| matches!(b, b' ' | b':')) {
-        bail!(
-            "{}: LD_PRELOAD cannot name a path with a space or a colon; move it, or set GCSHIM_LIBRARY",
-            path.display()
-        );
+        bail!("{}: LD_PRELOAD cannot name a path with a space or a colon; move it, or set GCSHIM_LIBRARY", path.display());
     }
     Ok(())
 }

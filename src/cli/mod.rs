@@ -124,25 +124,18 @@ fn command() -> Command {
                 ),
         )
         .subcommand(
-            Command::new("options")
-                .about("Lists every option: its environment variable and its flag")
-                .arg(
-                    Arg::new("markdown")
-                        .long("markdown")
-                        .action(ArgAction::SetTrue)
-                        .help("As a Markdown table, for the README"),
-                ),
+            Command::new("options").about("Lists every option: its environment variable and its flag").arg(
+                Arg::new("markdown").long("markdown").action(ArgAction::SetTrue).help("As a Markdown table, for the README"),
+            ),
         )
         .subcommand(
-            Command::new("doctor")
-                .about("Says what on this machine would stop an audit")
-                .arg(
-                    Arg::new("python")
-                        .value_name("PYTHON")
-                        .help("Interpreters to check, in place of those that are found")
-                        .num_args(0..)
-                        .value_parser(value_parser!(PathBuf)),
-                ),
+            Command::new("doctor").about("Says what on this machine would stop an audit").arg(
+                Arg::new("python")
+                    .value_name("PYTHON")
+                    .help("Interpreters to check, in place of those that are found")
+                    .num_args(0..)
+                    .value_parser(value_parser!(PathBuf)),
+            ),
         )
 }
 
@@ -153,10 +146,7 @@ fn report(m: &ArgMatches) -> anyhow::Result<u8> {
         let (name, bytes) = if file.as_os_str() == "-" {
             ("standard input".to_string(), read_stdin().context("standard input")?)
         } else {
-            (
-                file.display().to_string(),
-                std::fs::read(&file).with_context(|| file.display().to_string())?,
-            )
+            (file.display().to_string(), std::fs::read(&file).with_context(|| file.display().to_string())?)
         };
         report.add(&name, &bytes);
     }
@@ -168,11 +158,7 @@ fn report(m: &ArgMatches) -> anyhow::Result<u8> {
         Some(file) => std::fs::write(file, text).with_context(|| file.display().to_string())?,
         None => print(&text)?,
     }
-    Ok(if m.get_flag("check") && report.failing() > 0 {
-        STATUS_FAILING
-    } else {
-        0
-    })
+    Ok(if m.get_flag("check") && report.failing() > 0 { STATUS_FAILING } else { 0 })
 }
 
 /// All of standard input.
@@ -197,9 +183,7 @@ fn many(m: &ArgMatches, name: &str) -> Vec<PathBuf> {
 
 /// Whether writing failed because nobody reads any more.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

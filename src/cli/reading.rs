@@ -73,10 +73,9 @@ impl Report {
         match unreadable.as_slice() {
             [] => {}
             [line] => self.notes.push(format!("{name}: line {line} is not a record")),
-            [line, ..] => self.notes.push(format!(
-                "{name}: {} lines are not records, the first is line {line}",
-                unreadable.len()
-            )),
+            [line, ..] => {
+                self.notes.push(format!("{name}: {} lines are not records, the first is line {line}", unreadable.len()))
+            }
         }
     }
 
@@ -88,16 +87,8 @@ impl Report {
                 self.notes.push(format!("{name}: written as {schema}, read as {SCHEMA}"));
             }
             // A process that audits several times may introduce itself each time.
-            if self
-                .processes
-                .get(first..)
-                .and_then(<[_]>::last)
-                .is_none_or(|p| p.process != process)
-            {
-                self.processes.push(ProcessReport {
-                    process,
-                    audits: Vec::new(),
-                });
+            if self.processes.get(first..).and_then(<[_]>::last).is_none_or(|p| p.process != process) {
+                self.processes.push(ProcessReport { process, audits: Vec::new() });
             }
             return;
         }
@@ -105,17 +96,11 @@ impl Report {
             return;
         }
         if self.processes.len() == first {
-            self.processes.push(ProcessReport {
-                process: Process::default(),
-                audits: Vec::new(),
-            });
+            self.processes.push(ProcessReport { process: Process::default(), audits: Vec::new() });
         }
         let Some(process) = self.processes.last_mut() else { return };
         if let Record::Audit(audit) = record {
-            process.audits.push(AuditReport {
-                audit,
-                ..AuditReport::default()
-            });
+            process.audits.push(AuditReport { audit, ..AuditReport::default() });
             return;
         }
         if process.audits.is_empty() {
@@ -137,13 +122,7 @@ impl Report {
         for audit in self.processes.iter_mut().flat_map(|p| &mut p.audits) {
             audit.findings.sort_by(|a, b| {
                 let key = |f: &Finding| {
-                    (
-                        f.failing,
-                        verdicts::of(&f.verdict).crashes,
-                        f.bytes,
-                        f.references.map(i64::unsigned_abs),
-                        f.objects,
-                    )
+                    (f.failing, verdicts::of(&f.verdict).crashes, f.bytes, f.references.map(i64::unsigned_abs), f.objects)
                 };
                 key(b).cmp(&key(a)).then_with(|| a.type_name.cmp(&b.type_name))
             });
@@ -168,16 +147,10 @@ fn parse(line: &str) -> (Option<Record>, bool) {
         return (Some(record), true);
     }
     let starts = ["{\"schema\":", "{\"kind\":"];
-    let mut candidates: Vec<usize> = starts
-        .iter()
-        .flat_map(|s| line.match_indices(s).map(|(at, _)| at))
-        .filter(|at| *at > 0)
-        .collect();
+    let mut candidates: Vec<usize> =
+        starts.iter().flat_map(|s| line.match_indices(s).map(|(at, _)| at)).filter(|at| *at > 0).collect();
     candidates.sort_unstable();
-    (
-        candidates.into_iter().find_map(|at| serde_json::from_str(&line[at..]).ok()),
-        false,
-    )
+    (candidates.into_iter().find_map(|at| serde_json::from_str(&line[at..]).ok()), false)
 }
 
 #[cfg(test)]

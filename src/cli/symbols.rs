@@ -19,20 +19,13 @@ const DEBUG_FOLDER: &str = "/usr/lib/debug";
 /// cannot be read stays as the shim wrote it.
 pub fn resolve(report: &mut Report) {
     let mut modules: HashMap<String, Option<Module>> = HashMap::new();
-    for finding in report
-        .processes
-        .iter_mut()
-        .flat_map(|p| &mut p.audits)
-        .flat_map(|a| &mut a.findings)
-    {
+    for finding in report.processes.iter_mut().flat_map(|p| &mut p.audits).flat_map(|a| &mut a.findings) {
         let frames = std::mem::take(&mut finding.site.native);
         for frame in frames {
-            let module = frame.module.as_ref().and_then(|name| {
-                modules
-                    .entry(name.clone())
-                    .or_insert_with(|| Module::load(Path::new(name)))
-                    .as_ref()
-            });
+            let module = frame
+                .module
+                .as_ref()
+                .and_then(|name| modules.entry(name.clone()).or_insert_with(|| Module::load(Path::new(name))).as_ref());
             match module {
                 Some(module) => finding.site.native.extend(module.frames(frame)),
                 None => finding.site.native.push(frame),
@@ -69,11 +62,7 @@ impl Module {
             .collect();
         functions.sort();
         functions.dedup();
-        Some(Module {
-            context: context(debug),
-            functions,
-            segments,
-        })
+        Some(Module { context: context(debug), functions, segments })
     }
 
     /// The frame with what is known about it, innermost inlined function first.
@@ -103,9 +92,7 @@ impl Module {
         if let Some(outer) = frames.last_mut()
             && outer.function.is_none()
         {
-            outer.function = self
-                .function(at)
-                .map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
+            outer.function = self.function(at).map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
         }
         frames
     }
@@ -122,11 +109,7 @@ impl Module {
     fn file_address(&self, offset: u64) -> u64 {
         let inside = |at: u64| self.segments.iter().any(|(start, end)| (*start..*end).contains(&at));
         let lowest = self.segments.iter().map(|(start, _)| *start).min().unwrap_or(0);
-        if !inside(offset) && inside(offset.wrapping_add(lowest)) {
-            offset + lowest
-        } else {
-            offset
-        }
+        if !inside(offset) && inside(offset.wrapping_add(lowest)) { offset + lowest } else { offset }
     }
 }
 
@@ -153,10 +136,7 @@ fn separate(path: &Path, file: &object::File<'_>) -> Option<Vec<u8>> {
         Path::new(DEBUG_FOLDER).join(folder.strip_prefix("/").ok()?).join(name),
     ];
     // The link may name the stripped file itself.
-    beside
-        .into_iter()
-        .filter(|p| std::fs::canonicalize(p).is_ok_and(|p| p != path))
-        .find_map(|p| std::fs::read(p).ok())
+    beside.into_iter().filter(|p| std::fs::canonicalize(p).is_ok_and(|p| p != path)).find_map(|p| std::fs::read(p).ok())
 }
 
 /// The address-to-line index of a file, `None` if it has no debug information that can be read.
@@ -175,11 +155,7 @@ fn context(file: &object::File<'_>) -> Option<addr2line::Context<Slice>> {
 }
 
 fn dwarf(file: &object::File<'_>) -> Option<gimli::Dwarf<Slice>> {
-    let endian = if file.is_little_endian() {
-        RunTimeEndian::Little
-    } else {
-        RunTimeEndian::Big
-    };
+    let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     gimli::Dwarf::load(|id| -> Result<Slice, object::Error> {
         let data = match file.section_by_name(id.name()) {
             Some(section) => section.uncompressed_data()?,
@@ -193,11 +169,7 @@ fn dwarf(file: &object::File<'_>) -> Option<gimli::Dwarf<Slice>> {
 /// The bytes of the file that a `.gnu_debugaltlink` names, relative to the debug folder's build ids or absolute.
 fn shared(name: &str) -> Option<Vec<u8>> {
     let tail = name.trim_start_matches("../");
-    [
-        PathBuf::from(name),
-        Path::new(DEBUG_FOLDER).join(tail),
-        Path::new("/usr/lib").join(tail),
-    ]
-    .into_iter()
-    .find_map(|p| std::fs::read(p).ok())
+    [PathBuf::from(name), Path::new(DEBUG_FOLDER).join(tail), Path::new("/usr/lib").join(tail)]
+        .into_iter()
+        .find_map(|p| std::fs::read(p).ok())
 }

@@ -47,8 +47,5 @@ fn default(text: &str) -> String {
     if text.starts_with('(') {
         return cell(text);
     }
-    text.split(',')
-        .map(|word| format!("`{}`", cell(word)))
-        .collect::<Vec<_>>()
-        .join(", ")
+    text.split(',').map(|word| format!("`{}`", cell(word))).collect::<Vec<_>>().join(", ")
 }

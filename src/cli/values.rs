@@ -46,9 +46,9 @@ impl<'a> Allowed<'a> {
             },
             Allowed::OneOf(words) => one_of(value, words),
             Allowed::List(words) => value.split(',').try_for_each(|item| one_of(item, words)),
-            Allowed::SignedList(words) => value
-                .split(',')
-                .try_for_each(|item| one_of(item.strip_prefix('-').unwrap_or(item), words)),
+            Allowed::SignedList(words) => {
+                value.split(',').try_for_each(|item| one_of(item.strip_prefix('-').unwrap_or(item), words))
+            }
         }
     }
 }
@@ -98,10 +98,7 @@ mod tests {
     #[test]
     fn each_form_takes_what_it_says_and_nothing_else() {
         assert_eq!(verdict("audit|off", "off"), Ok(()));
-        assert_eq!(
-            verdict("audit|off", "audit|off"),
-            Err("'audit|off' is none of audit, off".into())
-        );
+        assert_eq!(verdict("audit|off", "audit|off"), Err("'audit|off' is none of audit, off".into()));
         assert_eq!(verdict("1..64", "64"), Ok(()));
         for bad in ["0", "65", "", "+x", "1.5"] {
             assert_eq!(verdict("1..64", bad), Err("is not a number from 1 to 64".into()));
@@ -115,19 +112,13 @@ mod tests {
         assert_eq!(verdict("verdict,...", "leaked-object,over-released"), Ok(()));
         assert_eq!(verdict("verdict,...", "none"), Ok(()));
         assert!(verdict("verdict,...", "leaked-objects").is_err());
-        let signal = OPTIONS
-            .iter()
-            .find(|o| o.name == "GCSHIM_SIGNAL")
-            .expect("it is in the table");
+        let signal = OPTIONS.iter().find(|o| o.name == "GCSHIM_SIGNAL").expect("it is in the table");
         assert!(check(signal, "s", "9").is_err());
     }
 
     #[test]
     fn the_help_of_the_root_kinds_names_them_all() {
-        let roots = OPTIONS
-            .iter()
-            .find(|o| o.values == "[-]kind,...")
-            .expect("GCSHIM_ROOTS is in the table");
+        let roots = OPTIONS.iter().find(|o| o.values == "[-]kind,...").expect("GCSHIM_ROOTS is in the table");
         for kind in ROOT_KINDS {
             assert!(roots.help.contains(kind), "{kind}");
         }

@@ -74,12 +74,7 @@ pub const VERDICTS: &[Verdict] = &[
 ];
 
 /// Stands for a verdict of a newer shim.
-const UNKNOWN: Verdict = Verdict {
-    name: "",
-    meaning: "A verdict that this version does not know.",
-    advice: "",
-    crashes: false,
-};
+const UNKNOWN: Verdict = Verdict { name: "", meaning: "A verdict that this version does not know.", advice: "", crashes: false };
 
 /// The verdict of this name.
 pub fn of(name: &str) -> &'static Verdict {
@@ -90,11 +85,7 @@ pub fn of(name: &str) -> &'static Verdict {
 pub fn sentence(f: &Finding) -> String {
     let who = who(f);
     let many = f.objects != Some(1);
-    let (has, is, it, its) = if many {
-        ("have", "are", "they", "their")
-    } else {
-        ("has", "is", "it", "its")
-    };
+    let (has, is, it, its) = if many { ("have", "are", "they", "their") } else { ("has", "is", "it", "its") };
     let surplus = f.references.map(|n| count(n.unsigned_abs(), "reference"));
     let too_many = surplus.as_ref().map(|s| format!(" ({s} too many)")).unwrap_or_default();
     match f.verdict.as_str() {
@@ -152,63 +143,36 @@ mod tests {
 
     #[test]
     fn sentences_agree_in_number() {
-        let mut f = Finding {
-            verdict: "over-released".into(),
-            type_name: Some("list".into()),
-            ..Finding::default()
-        };
+        let mut f = Finding { verdict: "over-released".into(), type_name: Some("list".into()), ..Finding::default() };
         f.objects = Some(1);
         f.references = Some(-2);
         f.bytes = Some(56);
-        assert_eq!(
-            sentence(&f),
-            "1 list object, 56 bytes, has 2 references too few: it will be freed while still in use"
-        );
+        assert_eq!(sentence(&f), "1 list object, 56 bytes, has 2 references too few: it will be freed while still in use");
         f.objects = Some(3);
         f.references = Some(1);
-        assert_eq!(
-            sentence(&f),
-            "3 list objects, 56 bytes, have 1 reference too few: they will be freed while still in use"
-        );
+        assert_eq!(sentence(&f), "3 list objects, 56 bytes, have 1 reference too few: they will be freed while still in use");
     }
 
     #[test]
     fn a_type_is_called_by_its_own_name() {
-        let mut f = Finding {
-            verdict: "leaked-reference".into(),
-            type_name: Some("type app.Node".into()),
-            ..Finding::default()
-        };
+        let mut f = Finding { verdict: "leaked-reference".into(), type_name: Some("type app.Node".into()), ..Finding::default() };
         f.objects = Some(1);
         f.references = Some(1);
-        assert_eq!(
-            sentence(&f),
-            "type app.Node, has 1 reference too many: in use, but can never be freed"
-        );
+        assert_eq!(sentence(&f), "type app.Node, has 1 reference too many: in use, but can never be freed");
     }
 
     #[test]
     fn a_lost_block_is_named_by_its_size() {
-        let mut f = Finding {
-            verdict: "leaked-block".into(),
-            type_name: Some("block of 48 bytes".into()),
-            ..Finding::default()
-        };
+        let mut f = Finding { verdict: "leaked-block".into(), type_name: Some("block of 48 bytes".into()), ..Finding::default() };
         f.objects = Some(2);
         f.bytes = Some(96);
-        assert_eq!(
-            sentence(&f),
-            "2 blocks of 48 bytes, 96 bytes, that nothing points to and nobody freed"
-        );
+        assert_eq!(sentence(&f), "2 blocks of 48 bytes, 96 bytes, that nothing points to and nobody freed");
     }
 
     #[test]
     fn a_finding_that_says_nothing_is_still_a_sentence() {
         assert_eq!(sentence(&Finding::default()), "objects");
-        let f = Finding {
-            verdict: "leaked-object".into(),
-            ..Finding::default()
-        };
+        let f = Finding { verdict: "leaked-object".into(), ..Finding::default() };
         assert_eq!(sentence(&f), "objects, that nothing points to any more");
     }
 }

@@ -60,11 +60,8 @@ pub(crate) struct Caches {
 // SAFETY: the lists change only under the lock.
 unsafe impl Send for Caches {}
 
-pub(crate) static CACHES: Ranked<{ rank::CACHES }, Caches> = Ranked::new(Caches {
-    unused: null_mut(),
-    all: null_mut(),
-    secrets_drawn: false,
-});
+pub(crate) static CACHES: Ranked<{ rank::CACHES }, Caches> =
+    Ranked::new(Caches { unused: null_mut(), all: null_mut(), secrets_drawn: false });
 
 /// Called each time a thread gets a cache, so that its end can be noticed. Stored as an address; 0 for none.
 static ON_NEW_CACHE: AtomicUsize = AtomicUsize::new(0);
@@ -202,12 +199,7 @@ pub fn others_exist() -> bool {
 #[inline(always)]
 pub unsafe fn bin(cache: *mut Cache, domain: Domain, class: usize) -> *mut Span {
     // SAFETY: both indices are in range.
-    unsafe {
-        (&raw mut (*cache).bins)
-            .cast::<*mut Span>()
-            .add(domain as usize * CLASSES + class)
-            .read()
-    }
+    unsafe { (&raw mut (*cache).bins).cast::<*mut Span>().add(domain as usize * CLASSES + class).read() }
 }
 
 /// The slab to try first for a request of `size` bytes, at most `MAX_DIRECT_SIZE`.
@@ -218,10 +210,7 @@ pub unsafe fn bin(cache: *mut Cache, domain: Domain, class: usize) -> *mut Span 
 pub unsafe fn direct(cache: *mut Cache, domain: Domain, size: usize) -> *mut Span {
     // SAFETY: both indices are in range.
     unsafe {
-        (&raw mut (*cache).direct)
-            .cast::<*mut Span>()
-            .add(domain as usize * DIRECT + size_class::direct_index(size))
-            .read()
+        (&raw mut (*cache).direct).cast::<*mut Span>().add(domain as usize * DIRECT + size_class::direct_index(size)).read()
     }
 }
 
@@ -232,17 +221,10 @@ pub unsafe fn direct(cache: *mut Cache, domain: Domain, size: usize) -> *mut Spa
 unsafe fn set_bin(cache: *mut Cache, domain: Domain, class: usize, span: *mut Span) {
     // SAFETY: the indices are in range; the cache belongs to the caller.
     unsafe {
-        (&raw mut (*cache).bins)
-            .cast::<*mut Span>()
-            .add(domain as usize * CLASSES + class)
-            .write(span);
+        (&raw mut (*cache).bins).cast::<*mut Span>().add(domain as usize * CLASSES + class).write(span);
         let largest = size_class::block_bytes(class);
         if largest <= MAX_DIRECT_SIZE {
-            let first = if class == 0 {
-                0
-            } else {
-                size_class::direct_index(size_class::block_bytes(class - 1)) + 1
-            };
+            let first = if class == 0 { 0 } else { size_class::direct_index(size_class::block_bytes(class - 1)) + 1 };
             let row = (&raw mut (*cache).direct).cast::<*mut Span>().add(domain as usize * DIRECT);
             for i in first..=size_class::direct_index(largest) {
                 row.add(i).write(span);

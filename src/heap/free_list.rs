@@ -33,9 +33,7 @@ pub fn draw_secrets() {
     if !raw::random_bytes(&mut bytes) {
         // Early at boot, or a sandbox: address space randomisation and the clock are left.
         let seed = (raw::coarse_now_ns() ^ (&raw const bytes as u64) << 20 ^ (draw_secrets as *const () as u64)) as u128;
-        bytes = (seed | 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            .to_ne_bytes();
+        bytes = (seed | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_ne_bytes();
     }
     let both = u128::from_ne_bytes(bytes);
     LINK_SECRET.store(both as usize, Relaxed);
@@ -122,12 +120,7 @@ mod tests {
     fn a_link_comes_back_and_a_changed_one_cannot_leave_the_slab() {
         crate::heap::cache::mine_or_new();
         let slab = 0x7f12_3458_0000usize;
-        for (at, to) in [
-            (slab, slab + 48),
-            (slab + 0x7fff0, slab),
-            (slab + 96, slab | END),
-            (slab + 16, (slab + 16) | END),
-        ] {
+        for (at, to) in [(slab, slab + 48), (slab + 0x7fff0, slab), (slab + 96, slab | END), (slab + 16, (slab + 16) | END)] {
             let word = encode(at, to);
             assert_eq!(decode(at, word), Some(to));
             for bits in 1..=255usize {
@@ -136,10 +129,7 @@ mod tests {
                 }
                 for byte in 5..8 {
                     let lands = decode(at, word ^ bits << (8 * byte));
-                    assert!(
-                        lands.is_none_or(|a| a >> 19 == at >> 19 && a % 8 == 0),
-                        "byte {byte} ^ {bits}"
-                    );
+                    assert!(lands.is_none_or(|a| a >> 19 == at >> 19 && a % 8 == 0), "byte {byte} ^ {bits}");
                 }
             }
             assert_eq!(decode(at ^ 16, word), None);

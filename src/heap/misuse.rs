@@ -21,9 +21,7 @@ pub fn free_of_unmapped(address: usize) {
         return;
     }
     if pool::in_region(address) {
-        die(format_args!(
-            "gcshim: free of {address:#x}, which is not allocated (its memory was given back already)"
-        ));
+        die(format_args!("gcshim: free of {address:#x}, which is not allocated (its memory was given back already)"));
     }
     FOREIGN_FREES.fetch_add(1, Relaxed);
 }
@@ -35,23 +33,15 @@ pub fn free_of_unmapped(address: usize) {
 #[cold]
 pub unsafe fn free_of_no_block(span: *mut Span, address: usize) -> ! {
     // SAFETY: the caller's duty; the fields are fixed while the span exists.
-    let (base, bytes, capacity, carved) = unsafe {
-        (
-            (*span).base,
-            (*span).block_bytes,
-            (*span).capacity as usize,
-            (*span).carved.load(Relaxed) as usize,
-        )
-    };
+    let (base, bytes, capacity, carved) =
+        unsafe { ((*span).base, (*span).block_bytes, (*span).capacity as usize, (*span).carved.load(Relaxed) as usize) };
     // Beyond the last block, and where no block has been handed out yet, there is no block to name.
     let index = address.wrapping_sub(base) / bytes.max(1);
     if capacity > 1 && index >= carved {
         die(format_args!("gcshim: free of {address:#x}, which was never allocated"));
     }
     let block = if capacity > 1 { base + index * bytes } else { base };
-    die(format_args!(
-        "gcshim: free of an interior pointer {address:#x} (block {block:#x}, {bytes} bytes)"
-    ));
+    die(format_args!("gcshim: free of an interior pointer {address:#x} (block {block:#x}, {bytes} bytes)"));
 }
 
 /// `free` of a block that is free.

@@ -64,21 +64,13 @@ fn made(random: &mut Random, at: *mut u8, size: usize, domain: Domain) -> Block 
     assert!(!at.is_null() && at as usize % 16 == 0 && usable_size(at) >= size);
     let (id, _) = view::resolve(at as usize).expect("a block resolves");
     assert_eq!(view::span(id).unwrap().objects, domain == Domain::Object);
-    let mut block = Block {
-        at: at as usize,
-        size,
-        fill: random.next(255) as u8 + 1,
-        domain,
-    };
+    let mut block = Block { at: at as usize, size, fill: random.next(255) as u8 + 1, domain };
     block.write();
     block
 }
 
 fn steps() -> usize {
-    std::env::var("GCSHIM_MODEL_STEPS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(60_000)
+    std::env::var("GCSHIM_MODEL_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(60_000)
 }
 
 fn run(seed: u64, steps: usize, mut exchange: impl FnMut(Block) -> Option<Block>) {

@@ -363,12 +363,7 @@ fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(us
             from += 1;
         }
         pool.first_with_room = from;
-        let found = pool
-            .regions
-            .iter_mut()
-            .take(until)
-            .skip(from)
-            .find_map(|region| region.take(count, align));
+        let found = pool.regions.iter_mut().take(until).skip(from).find_map(|region| region.take(count, align));
         if let Some(taken) = found {
             pool.dirty_granules -= taken.dirty;
             pool.dirty_low = pool.dirty_low.min(pool.dirty_granules);
@@ -387,11 +382,7 @@ fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(us
 
 fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
     let until = pool.count;
-    let found = pool
-        .regions
-        .iter_mut()
-        .take(until)
-        .position(|r| base >= r.base && base < r.base + r.bytes());
+    let found = pool.regions.iter_mut().take(until).position(|r| base >= r.base && base < r.base + r.bytes());
     let Some(index) = found else { return };
     if let Some(region) = pool.regions.get_mut(index) {
         region.give((base - region.base) / GRANULE, count);
@@ -403,19 +394,12 @@ fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
 
 fn region_of<'a>(pool: &'a mut Guard<'_>, address: usize) -> Option<&'a mut Region> {
     let until = pool.count;
-    pool.regions
-        .iter_mut()
-        .take(until)
-        .find(|r| address >= r.base && address < r.base + r.bytes())
+    pool.regions.iter_mut().take(until).find(|r| address >= r.base && address < r.base + r.bytes())
 }
 
 /// Reserves a region that has room for at least `bytes` at a multiple of `align`: as large as the heap is already, within bounds; less if the system refuses.
 fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
-    let mut want = pool
-        .reserved_bytes
-        .next_power_of_two()
-        .clamp(REGION_BYTES_MIN, REGION_BYTES_MAX)
-        .max(bytes);
+    let mut want = pool.reserved_bytes.next_power_of_two().clamp(REGION_BYTES_MIN, REGION_BYTES_MAX).max(bytes);
     let base = loop {
         // Aligned as the request is, so that a region of just its size serves it.
         if let Some(base) = memory::map_aligned(want, if want == bytes { align } else { align.max(REGION_ALIGN) }) {
@@ -428,11 +412,7 @@ fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
     };
     let granules = want / GRANULE;
     let index = pool.count;
-    let bitmaps = if index < REGIONS {
-        meta::permanent_within(pool, Region::bitmap_bytes(granules), 8)
-    } else {
-        None
-    };
+    let bitmaps = if index < REGIONS { meta::permanent_within(pool, Region::bitmap_bytes(granules), 8) } else { None };
     let Some(bitmaps) = bitmaps else {
         // SAFETY: mapped above and known to nobody.
         unsafe { memory::unmap(base, want) };

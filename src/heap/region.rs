@@ -34,14 +34,8 @@ pub struct Taken {
 
 impl Region {
     /// No region.
-    pub const NONE: Region = Region {
-        base: 0,
-        granules: 0,
-        free: 0,
-        hint: 0,
-        used: core::ptr::null_mut(),
-        dirty: core::ptr::null_mut(),
-    };
+    pub const NONE: Region =
+        Region { base: 0, granules: 0, free: 0, hint: 0, used: core::ptr::null_mut(), dirty: core::ptr::null_mut() };
 
     /// Bytes of bitmap memory that a region of `granules` needs.
     pub const fn bitmap_bytes(granules: usize) -> usize {
@@ -56,14 +50,7 @@ impl Region {
         let used = bitmaps as *mut u64;
         // SAFETY: the bitmap memory holds two maps one after the other.
         let dirty = unsafe { used.add(granules.div_ceil(BITS)) };
-        Region {
-            base,
-            granules,
-            free: granules,
-            hint: 0,
-            used,
-            dirty,
-        }
+        Region { base, granules, free: granules, hint: 0, used, dirty }
     }
 
     /// Bytes of the region.
@@ -74,12 +61,7 @@ impl Region {
     fn maps(&mut self) -> (&mut [u64], &mut [u64]) {
         let words = self.granules.div_ceil(BITS);
         // SAFETY: made so by new; the two maps do not overlap, and self is borrowed for writing.
-        unsafe {
-            (
-                core::slice::from_raw_parts_mut(self.used, words),
-                core::slice::from_raw_parts_mut(self.dirty, words),
-            )
-        }
+        unsafe { (core::slice::from_raw_parts_mut(self.used, words), core::slice::from_raw_parts_mut(self.dirty, words)) }
     }
 
     /// Takes `count` granules in a row, the first at a multiple of `align` bytes (a power of two). The lowest fit.
@@ -115,10 +97,7 @@ impl Region {
         }
         self.free -= count;
         self.hint = if first_free == at { at + count } else { first_free };
-        Some(Taken {
-            base: base + at * GRANULE,
-            dirty: was_dirty,
-        })
+        Some(Taken { base: base + at * GRANULE, dirty: was_dirty })
     }
 
     /// Takes the `count` granules from `index` on, if they are all free. Returns how many were dirty.

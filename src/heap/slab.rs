@@ -32,9 +32,8 @@ pub(crate) struct Abandoned {
 // SAFETY: the lists change only under the lock.
 unsafe impl Send for Abandoned {}
 
-pub(crate) static ABANDONED: Ranked<{ rank::ABANDONED }, Abandoned> = Ranked::new(Abandoned {
-    heads: [[null_mut(); CLASSES]; 2],
-});
+pub(crate) static ABANDONED: Ranked<{ rank::ABANDONED }, Abandoned> =
+    Ranked::new(Abandoned { heads: [[null_mut(); CLASSES]; 2] });
 
 /// How many slabs are on the lists, per domain and class: so that a look at an empty list needs no lock.
 static ABANDONED_COUNT: [[AtomicUsize; CLASSES]; 2] = [const { [const { AtomicUsize::new(0) }; CLASSES] }; 2];
@@ -289,10 +288,7 @@ unsafe fn unlist(span: *mut Span, abandoned: &mut Abandoned) {
 }
 
 fn count_of(domain: usize, class: usize, add: usize) -> usize {
-    ABANDONED_COUNT
-        .get(domain)
-        .and_then(|c| c.get(class))
-        .map_or(0, |c| c.fetch_add(add, Relaxed))
+    ABANDONED_COUNT.get(domain).and_then(|c| c.get(class)).map_or(0, |c| c.fetch_add(add, Relaxed))
 }
 
 /// Takes [`DETACHED`] out of a slab; `false` if another thread did, or nobody had set it.
@@ -322,12 +318,7 @@ unsafe fn adopt_abandoned(cache: *mut Cache, domain: Domain, class: usize) -> *m
     unsafe {
         while count_of(domain as usize, class, 0) > 0 {
             let mut abandoned = ABANDONED.lock();
-            let head = abandoned
-                .heads
-                .get(domain as usize)
-                .and_then(|h| h.get(class))
-                .copied()
-                .unwrap_or(null_mut());
+            let head = abandoned.heads.get(domain as usize).and_then(|h| h.get(class)).copied().unwrap_or(null_mut());
             if head.is_null() {
                 break;
             }

@@ -116,11 +116,7 @@ impl Span {
 
     /// The domain that the span's blocks belong to.
     pub fn domain(&self) -> Domain {
-        if self.domain == Domain::Object as u8 {
-            Domain::Object
-        } else {
-            Domain::Raw
-        }
+        if self.domain == Domain::Object as u8 { Domain::Object } else { Domain::Raw }
     }
 }
 
@@ -136,10 +132,7 @@ pub struct Table {
 }
 
 /// The table of all span records.
-pub static TABLE: Table = Table {
-    chunks: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS],
-    count: AtomicU32::new(0),
-};
+pub static TABLE: Table = Table { chunks: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS], count: AtomicU32::new(0) };
 
 impl Table {
     /// Ids run from 0 to below this.

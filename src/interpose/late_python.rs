@@ -20,7 +20,10 @@ pub fn came() -> bool {
         return false;
     }
     // SAFETY: a C string; the callback takes no data.
-    unsafe { !libc::dlsym(libc::RTLD_DEFAULT, c"Py_GetVersion".as_ptr()).is_null() || libc::dl_iterate_phdr(Some(is_libpython), core::ptr::null_mut()) != 0 }
+    unsafe {
+        !libc::dlsym(libc::RTLD_DEFAULT, c"Py_GetVersion".as_ptr()).is_null()
+            || libc::dl_iterate_phdr(Some(is_libpython), core::ptr::null_mut()) != 0
+    }
 }
 
 /// Answers 1, which ends the iteration, for a library of this name.

@@ -95,9 +95,7 @@ pub unsafe extern "C" fn reallocarray(ptr: *mut c_void, count: size_t, size: siz
 fn foreign_realloc(ptr: *mut c_void, size: size_t) -> *mut c_void {
     let theirs = next_function(c"__libc_realloc");
     if theirs.is_null() {
-        text::stderr_line(format_args!(
-            "gcshim: realloc of {ptr:p}, which is not from this heap, refused"
-        ));
+        text::stderr_line(format_args!("gcshim: realloc of {ptr:p}, which is not from this heap, refused"));
         return out_of_memory();
     }
     // SAFETY: the C library's realloc has this type.

@@ -66,7 +66,8 @@ hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, || ());
 hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, || ());
 hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch);
 
-const RAW: Allocator = Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
+const RAW: Allocator =
+    Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
 const WATCHING: Allocator = Allocator { malloc: watching_malloc, calloc: watching_calloc, realloc: watching_realloc, ..RAW };
 const OBJECT: Allocator = Allocator { malloc: object_malloc, calloc: object_calloc, realloc: object_realloc, ..RAW };
 

@@ -39,7 +39,13 @@ static mut ARENAS: Option<Arenas> = None;
 /// The raw domain's functions while [`ONCE`] stands in for them.
 static mut RAW_BEFORE: Option<Allocator> = None;
 
-const ONCE: Allocator = Allocator { context: core::ptr::null_mut(), malloc: once_malloc, calloc: once_calloc, realloc: once_realloc, free: once_free };
+const ONCE: Allocator = Allocator {
+    context: core::ptr::null_mut(),
+    malloc: once_malloc,
+    calloc: once_calloc,
+    realloc: once_realloc,
+    free: once_free,
+};
 
 /// Called before the domains are routed.
 pub fn prepare(runtime: &Runtime) {

@@ -38,11 +38,7 @@ impl<T: Zeroed> Array<T> {
         const { assert!(align_of::<T>() <= crate::sys::memory::PAGE) };
         let bytes = len.checked_mul(size_of::<T>())?.max(1);
         let start = super::reserve(bytes);
-        (!start.is_null()).then_some(Array {
-            start: start.cast(),
-            len,
-            marker: PhantomData,
-        })
+        (!start.is_null()).then_some(Array { start: start.cast(), len, marker: PhantomData })
     }
 
     /// All values.

@@ -21,12 +21,8 @@ pub(crate) struct Meta {
     bump_end: usize,
 }
 
-pub(crate) static META: Ranked<{ rank::META }, Meta> = Ranked::new(Meta {
-    ranges: [(0, 0); MAPPINGS],
-    count: 0,
-    bump: 0,
-    bump_end: 0,
-});
+pub(crate) static META: Ranked<{ rank::META }, Meta> =
+    Ranked::new(Meta { ranges: [(0, 0); MAPPINGS], count: 0, bump: 0, bump_end: 0 });
 
 impl Meta {
     fn map(&mut self, bytes: usize) -> Option<usize> {

@@ -38,12 +38,7 @@ pub const OPTIONS: &[Opt] = &[
         default: "(none)",
         help: "Append the report's records to FILE, one JSON object a line; %p is the process id.",
     },
-    Opt {
-        name: "GCSHIM_PLAIN",
-        values: "0|1",
-        default: "1",
-        help: "1: print the findings as plain lines on stderr.",
-    },
+    Opt { name: "GCSHIM_PLAIN", values: "0|1", default: "1", help: "1: print the findings as plain lines on stderr." },
     Opt {
         name: "GCSHIM_EXITCODE",
         values: "1..255",
@@ -75,18 +70,8 @@ pub const OPTIONS: &[Opt] = &[
         default: "all",
         help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings; -kind leaves one out.",
     },
-    Opt {
-        name: "GCSHIM_DEADLINE",
-        values: "1..3600",
-        default: "60",
-        help: "Seconds an audit may take before it is given up.",
-    },
-    Opt {
-        name: "GCSHIM_FOLLOW_FORK",
-        values: "0|1",
-        default: "0",
-        help: "1: children made by fork audit themselves too.",
-    },
+    Opt { name: "GCSHIM_DEADLINE", values: "1..3600", default: "60", help: "Seconds an audit may take before it is given up." },
+    Opt { name: "GCSHIM_FOLLOW_FORK", values: "0|1", default: "0", help: "1: children made by fork audit themselves too." },
 ];
 
 /// The verdicts' names, as `GCSHIM_FAIL_ON` and `GCSHIM_SUPPRESSIONS` take them.

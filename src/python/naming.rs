@@ -260,4 +260,3 @@ unsafe fn bounded(address: usize, limit: usize) -> &'static [u8] {
         core::slice::from_raw_parts(address as *const u8, length)
     }
 }
-

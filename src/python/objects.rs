@@ -227,11 +227,15 @@ impl Model {
                 unsafe {
                     let definition = read(object + layout::MODULE_DEF);
                     definition != 0
-                        && core::ffi::CStr::from_ptr(read(definition + layout::MODULE_DEF_NAME) as *const c_char).to_bytes() == name
+                        && core::ffi::CStr::from_ptr(read(definition + layout::MODULE_DEF_NAME) as *const c_char).to_bytes()
+                            == name
                 }
             }
             // SAFETY: a ready type has its name as a C string.
-            Species::Type => unsafe { core::ffi::CStr::from_ptr(read(object + types::TP_NAME) as *const c_char) }.to_bytes() == name,
+            Species::Type => {
+                // SAFETY: a ready type has its name as a C string.
+                unsafe { core::ffi::CStr::from_ptr(read(object + types::TP_NAME) as *const c_char) }.to_bytes() == name
+            }
             Species::Str => {
                 // SAFETY: a str object has its state; a compact ASCII one its characters behind the header, as many as it is long.
                 unsafe {

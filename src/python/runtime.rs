@@ -219,9 +219,9 @@ impl Runtime {
         for (to, &from) in version.iter_mut().take(23).zip(text.iter().take_while(|&&b| b != b' ')) {
             *to = from;
         }
-        let minor = text
-            .strip_prefix(b"3.")
-            .map(|rest| rest.iter().take_while(|b| b.is_ascii_digit()).fold(0u32, |n, b| (n * 10 + u32::from(b - b'0')).min(200)));
+        let minor = text.strip_prefix(b"3.").map(|rest| {
+            rest.iter().take_while(|b| b.is_ascii_digit()).fold(0u32, |n, b| (n * 10 + u32::from(b - b'0')).min(200))
+        });
         if text.windows(14).any(|w| w == b"free-threading") {
             return Err(Unsupported::FreeThreaded);
         }

@@ -132,11 +132,7 @@ impl Model {
             (stack, top)
         };
         // A running frame has its top in a register of the evaluation loop.
-        if (object..=block_end).contains(&stack) && (stack..=block_end).contains(&top) {
-            top
-        } else {
-            block_end
-        }
+        if (object..=block_end).contains(&stack) && (stack..=block_end).contains(&top) { top } else { block_end }
     }
 }
 

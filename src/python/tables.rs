@@ -39,10 +39,7 @@ impl Slot {
             Table::DictKeys => (1, 0),
             Table::SetEntries(bytes) => (2, bytes),
         };
-        Slot {
-            key: id.0 + 1,
-            what: what << 30 | bytes.div_ceil(8).min(WORDS_MAX) as u32,
-        }
+        Slot { key: id.0 + 1, what: what << 30 | bytes.div_ceil(8).min(WORDS_MAX) as u32 }
     }
 
     fn table(self) -> Table {
@@ -68,11 +65,7 @@ impl Tables {
     /// Room for the tables of so many blocks.
     pub fn new(blocks: u32) -> Option<Tables> {
         let slots = (blocks as usize / 2).next_power_of_two().max(1024);
-        Some(Tables {
-            slots: Array::new(slots)?,
-            count: 0,
-            mask: slots - 1,
-        })
+        Some(Tables { slots: Array::new(slots)?, count: 0, mask: slots - 1 })
     }
 
     /// Notes that a container keeps its references in the block that begins at `address`, if one does.
@@ -152,12 +145,7 @@ unsafe fn dict_keys(minor: u8, base: usize, bytes: usize) -> Option<Part> {
         (size, size.checked_mul(index_bytes(size))?, true, head(32))
     } else {
         let [log2_size, log2_indices, kind, ..] = head(8).to_le_bytes();
-        (
-            1usize.checked_shl(log2_size.into())?,
-            1usize.checked_shl(log2_indices.into())?,
-            kind == 0,
-            head(24),
-        )
+        (1usize.checked_shl(log2_size.into())?, 1usize.checked_shl(log2_indices.into())?, kind == 0, head(24))
     };
     let entry = if hashed { 24 } else { 16 };
     let start = header.checked_add(indices)?;
@@ -167,11 +155,7 @@ unsafe fn dict_keys(minor: u8, base: usize, bytes: usize) -> Option<Part> {
     }
     let (start, end) = (base + start, base + end);
     // PyDictKeyEntry: me_hash, me_key, me_value. PyDictUnicodeEntry: me_key, me_value.
-    Some(if hashed {
-        Part::table(start, end, 3, 0)
-    } else {
-        Part::all(start, end)
-    })
+    Some(if hashed { Part::table(start, end, 3, 0) } else { Part::all(start, end) })
 }
 
 /// Bytes of one index of a table of `size` slots (Objects/dictobject.c until 3.10, `DK_IXSIZE`).

@@ -52,7 +52,8 @@ impl Model {
     pub fn is_traversable(&self, object: usize) -> Option<TypeId> {
         let id = self.type_id(object)?;
         let info = self.types.info(id);
-        let whole = self.is_collectors(object) && (self.is_tracked(object) || matches!(info.species, Species::Tuple | Species::Dict));
+        let whole =
+            self.is_collectors(object) && (self.is_tracked(object) || matches!(info.species, Species::Tuple | Species::Dict));
         (whole && info.traverse != 0 && !info.crashed).then_some(id)
     }
 

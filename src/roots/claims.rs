@@ -60,13 +60,7 @@ pub struct Cut {
 impl Claims {
     /// Room for this many.
     pub fn new(most: usize) -> Option<Claims> {
-        Some(Claims {
-            list: Array::new(most)?,
-            by_end: Array::new(most)?,
-            flat: Array::new(2 * most)?,
-            count: 0,
-            left_out: 0,
-        })
+        Some(Claims { list: Array::new(most)?, by_end: Array::new(most)?, flat: Array::new(2 * most)?, count: 0, left_out: 0 })
     }
 
     /// Claims `start..end`.

@@ -103,7 +103,8 @@ impl Modules {
                 if header.p_flags & libc::PF_W != 0 {
                     match self.segments.get_mut(self.segment_count) {
                         Some(segment) => {
-                            *segment = Segment { start: start & !7, end: end.next_multiple_of(8), module: self.module_count as u32 };
+                            *segment =
+                                Segment { start: start & !7, end: end.next_multiple_of(8), module: self.module_count as u32 };
                             self.segment_count += 1;
                         }
                         None => self.left_out += 1,

@@ -29,7 +29,8 @@ pub unsafe fn seal(modules: &Modules, control: &ControlBlock, mark: meta::Mark) 
     unsafe { sealed::prepare(table as usize, linker) };
     // The kernel writes into the calling thread's control block whenever it is moved to another processor (rseq), and takes a refusal for a crash.
     let tp = stop::thread_pointer();
-    let (low_open, high_open) = (control.static_tls(tp, 4096).0.min(control.start(tp)), control.static_tls(tp, 4096).1.max(control.start(tp) + 4096));
+    let (low_open, high_open) =
+        (control.static_tls(tp, 4096).0.min(control.start(tp)), control.static_tls(tp, 4096).1.max(control.start(tp) + 4096));
     let (low_open, high_open) = (low_open & !(sealed::UNIT - 1), high_open.next_multiple_of(sealed::UNIT));
     maps::for_each(&mut |m| {
         // The kernel joins neighbours: what a table of ours has joined stays open. Its guards see to it that there is none.

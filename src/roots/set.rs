@@ -48,7 +48,11 @@ pub type Threads<'a> = &'a dyn Fn(&mut dyn FnMut(Thread));
 impl RootSet {
     /// Builds the set. `own_ranges` calls back with each range of the shim's own memory; `threads` with each thread. The dead part of a stack that
     /// lies in a block is overwritten with zeros: only in the snapshot child.
-    pub fn build(sources: &Sources<'_>, own_ranges: &dyn Fn(&mut dyn FnMut(usize, usize)), threads: Threads<'_>) -> Option<RootSet> {
+    pub fn build(
+        sources: &Sources<'_>,
+        own_ranges: &dyn Fn(&mut dyn FnMut(usize, usize)),
+        threads: Threads<'_>,
+    ) -> Option<RootSet> {
         // All of the shim's memory that is still needed is mapped before its ranges are asked for, and so claimed.
         let mut claims = Claims::new(CLAIMS_MAX)?;
         let mut set = RootSet {
@@ -97,7 +101,11 @@ impl RootSet {
             claims.add(low, high, Class::Root(Kind::Stacks));
         }
         // The part below the stack pointer is dead only of a stack whose bounds are known: around the stack pointer of a coroutine there may be others' stacks.
-        let on = if thread.on_alternate() { thread.alternate } else { own.filter(|s| s.0 <= thread.stack_low && thread.stack_low < s.1) };
+        let on = if thread.on_alternate() {
+            thread.alternate
+        } else {
+            own.filter(|s| s.0 <= thread.stack_low && thread.stack_low < s.1)
+        };
         if let Some((low, high)) = on {
             claims.add(thread.stack_low, high, Class::Root(Kind::Stacks));
             claims.add(low, thread.stack_low, Class::Dead);

@@ -55,14 +55,7 @@ impl Thread {
 
     /// A thread that did not stop: all that is known are the words that the kernel holds for it.
     pub fn from_unstopped(unstopped: Unstopped) -> Thread {
-        Thread {
-            stack_low: 0,
-            thread_pointer: 0,
-            registers: [(0, 0); 2],
-            held: unstopped.words,
-            alternate: None,
-            frame: 0,
-        }
+        Thread { stack_low: 0, thread_pointer: 0, registers: [(0, 0); 2], held: unstopped.words, alternate: None, frame: 0 }
     }
 
     /// Whether it stands on its alternate signal stack.

@@ -41,11 +41,8 @@ const FAULTS: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFP
 pub unsafe fn install() {
     // SAFETY: the structures are valid; the alternate stack is a static of the child's only thread.
     unsafe {
-        let stack = libc::stack_t {
-            ss_sp: (&raw mut ALTERNATE_STACK).cast::<c_void>(),
-            ss_flags: 0,
-            ss_size: ALTERNATE_STACK_BYTES,
-        };
+        let stack =
+            libc::stack_t { ss_sp: (&raw mut ALTERNATE_STACK).cast::<c_void>(), ss_flags: 0, ss_size: ALTERNATE_STACK_BYTES };
         libc::sigaltstack(&stack, core::ptr::null_mut());
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = on_fault as *const () as usize;
@@ -70,8 +67,13 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_
     let stack = RETURN_STACK.load(Ordering::Relaxed);
     // SAFETY: what the kernel passes.
     if signal == libc::SIGSEGV
+        // SAFETY: the kernel's siginfo of this fault.
         && unsafe { (*info).si_code } == SEGV_ACCERR
-        && sealed::on_fault(unsafe { (*info).si_addr() } as usize, unsafe { instruction(context) }, stack != 0)
+        // SAFETY: as above; a SIGSEGV has an address.
+        && let at = unsafe { (*info).si_addr() } as usize
+        // SAFETY: the kernel's frame of this fault.
+        && let from = unsafe { instruction(context) }
+        && sealed::on_fault(at, from, stack != 0)
     {
         return;
     }
@@ -301,7 +303,8 @@ mod tests {
                     seen = word(8).load(Ordering::Relaxed) + word(far).load(Ordering::Relaxed);
                 })
             };
-            let (first, was_undone) = (sealed::last_call_wrote(), word(8).load(Ordering::Relaxed) == 1 && word(far).load(Ordering::Relaxed) == 0);
+            let (first, was_undone) =
+                (sealed::last_call_wrote(), word(8).load(Ordering::Relaxed) == 1 && word(far).load(Ordering::Relaxed) == 0);
             // SAFETY: as above, and faults on purpose.
             let crashed = unsafe {
                 call(|| {

@@ -32,9 +32,7 @@ pub struct Held<'a, const RANK: u8, T> {
 impl<const RANK: u8, T> Ranked<RANK, T> {
     /// A lock around `value`, not held.
     pub const fn new(value: T) -> Self {
-        Ranked {
-            inner: SpinMutex::new(value),
-        }
+        Ranked { inner: SpinMutex::new(value) }
     }
 
     /// Takes the lock, as the first one of the calling thread or with only lower ranks held.
@@ -123,10 +121,7 @@ impl<const RANK: u8, T> Drop for Held<'_, RANK, T> {
 fn note_taken(rank: u8) {
     if cfg!(debug_assertions) {
         let held = tls::rank_word();
-        assert!(
-            held >> rank == 0,
-            "a lock of rank {rank} is wanted while ranks {held:#b} are held"
-        );
+        assert!(held >> rank == 0, "a lock of rank {rank} is wanted while ranks {held:#b} are held");
         tls::set_rank_word(held | 1 << rank);
     }
 }

@@ -132,4 +132,3 @@ impl<T> Drop for Shared<T> {
         unsafe { libc::munmap(core::ptr::from_ref(self.0).cast_mut().cast(), size_of::<T>()) };
     }
 }
-

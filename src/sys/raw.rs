@@ -50,17 +50,7 @@ pub fn sleep_ns(nanoseconds: i64) {
 pub fn random_bytes(out: &mut [u8]) -> bool {
     const GRND_NONBLOCK: usize = 1;
     // SAFETY: the range is out's own.
-    let n = unsafe {
-        syscall6(
-            libc::SYS_getrandom,
-            out.as_mut_ptr() as usize,
-            out.len(),
-            GRND_NONBLOCK,
-            0,
-            0,
-            0,
-        )
-    };
+    let n = unsafe { syscall6(libc::SYS_getrandom, out.as_mut_ptr() as usize, out.len(), GRND_NONBLOCK, 0, 0, 0) };
     n == out.len() as isize
 }
 
@@ -68,16 +58,6 @@ pub fn random_bytes(out: &mut [u8]) -> bool {
 pub fn coarse_now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: time is ours and of the layout asked for. The system call, not the C library's function: a program may replace that by one that allocates.
-    unsafe {
-        syscall6(
-            libc::SYS_clock_gettime,
-            libc::CLOCK_MONOTONIC_COARSE as usize,
-            &raw mut time as usize,
-            0,
-            0,
-            0,
-            0,
-        )
-    };
+    unsafe { syscall6(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC_COARSE as usize, &raw mut time as usize, 0, 0, 0, 0) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -107,7 +107,8 @@ impl Resumed {
             places.clone().find(|e| {
                 let there = e.tid.load(Relaxed);
                 // SAFETY: signal 0 only asks whether the thread is there.
-                let free = there == 0 || unsafe { syscall6(libc::SYS_tgkill, libc::getpid() as usize, there as usize, 0, 0, 0, 0) } != 0;
+                let free =
+                    there == 0 || unsafe { syscall6(libc::SYS_tgkill, libc::getpid() as usize, there as usize, 0, 0, 0, 0) } != 0;
                 free && e.tid.compare_exchange(there, tid, Relaxed, Relaxed).is_ok()
             })
         })
@@ -156,7 +157,15 @@ impl Resumed {
         // SAFETY: the kernel writes at most `bytes` of the timeval.
         let refused = unsafe {
             let (limit, bytes) = (&raw mut limit as usize, &raw mut bytes as usize);
-            syscall6(libc::SYS_getsockopt, descriptor as u32 as usize, libc::SOL_SOCKET as usize, option as usize, limit, bytes, 0)
+            syscall6(
+                libc::SYS_getsockopt,
+                descriptor as u32 as usize,
+                libc::SOL_SOCKET as usize,
+                option as usize,
+                limit,
+                bytes,
+                0,
+            )
         };
         let limit_ns = limit[0] as u64 * 1_000_000_000 + limit[1] as u64 * 1000;
         let waited = stopped_ns.saturating_sub(entry.at_ns.load(Relaxed));
@@ -324,12 +333,16 @@ fn prepare(r: &mut [i64; 23], number: i64, tid: i32, stopped_ns: u64) -> Option<
         | libc::SYS_msgrcv
         | libc::SYS_msgsnd => {}
         // Otherwise restarted by the kernel, so these are sockets with a time limit.
-        libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg | libc::SYS_accept | libc::SYS_accept4 => {
-            match Resumed::socket_left(tid, r[RDI], libc::SO_RCVTIMEO, stopped_ns) {
-                Some(descriptor) => r[RDI] = descriptor,
-                None => return Some(After::Over(libc::EAGAIN)),
-            }
-        }
+        libc::SYS_read
+        | libc::SYS_readv
+        | libc::SYS_recvfrom
+        | libc::SYS_recvmsg
+        | libc::SYS_recvmmsg
+        | libc::SYS_accept
+        | libc::SYS_accept4 => match Resumed::socket_left(tid, r[RDI], libc::SO_RCVTIMEO, stopped_ns) {
+            Some(descriptor) => r[RDI] = descriptor,
+            None => return Some(After::Over(libc::EAGAIN)),
+        },
         libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg => {
             match Resumed::socket_left(tid, r[RDI], libc::SO_SNDTIMEO, stopped_ns) {
                 Some(descriptor) => r[RDI] = descriptor,

@@ -239,6 +239,15 @@ fn note_unstopped(world: &mut StoppedWorld, asked: &Asked) {
     world.restore = outstanding == 0;
 }
 
+impl StoppedWorld {
+    /// Lets the threads go, and calls `released` with the moment, monotonic ns. Before the wake-up, because waking many threads takes the processor
+    /// away from their waker.
+    pub fn release(self, released: impl FnOnce(u64)) {
+        HOLD.store(0, Ordering::Release);
+        released(clock::monotonic_ns());
+    }
+}
+
 impl Drop for StoppedWorld {
     fn drop(&mut self) {
         HOLD.store(0, Ordering::Release);

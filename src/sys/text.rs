@@ -19,12 +19,7 @@ impl Writer {
 
     /// A writer on `fd`, which stays open when the writer goes.
     pub const fn new(fd: i32) -> Writer {
-        Writer {
-            fd,
-            used: 0,
-            failed: false,
-            buffer: [0; Self::CAPACITY],
-        }
+        Writer { fd, used: 0, failed: false, buffer: [0; Self::CAPACITY] }
     }
 
     /// Writes bytes, flushing when the buffer is full.

@@ -80,18 +80,8 @@ macro_rules! word {
     };
 }
 
-word!(
-    cache_word,
-    set_cache_word,
-    "gcshim_tls_cache",
-    "the word that names the thread cache"
-);
-word!(
-    rank_word,
-    set_rank_word,
-    "gcshim_tls_ranks",
-    "the set of lock ranks held (debug builds only)"
-);
+word!(cache_word, set_cache_word, "gcshim_tls_cache", "the word that names the thread cache");
+word!(rank_word, set_rank_word, "gcshim_tls_ranks", "the set of lock ranks held (debug builds only)");
 
 #[cfg(test)]
 mod tests {

@@ -11,10 +11,7 @@ fn impostor(folder: &Path, implementation: &str, version: &str, free_threaded: &
     let file = folder.join("python3");
     std::fs::write(
         &file,
-        format!(
-            "#!/bin/sh\nprintf '%s\\n' {implementation} {version} {} {free_threaded} False\n",
-            file.display()
-        ),
+        format!("#!/bin/sh\nprintf '%s\\n' {implementation} {version} {} {free_threaded} False\n", file.display()),
     )
     .expect("written");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("made executable");
@@ -49,32 +46,20 @@ fn the_doctor_refuses_what_cannot_be_audited() {
 fn the_doctor_refuses_a_versioned_or_missing_shim() {
     let (status, stdout, _) = run(["doctor", "/bin/true"]);
     assert_eq!(status, Some(1));
-    assert!(
-        stdout
-            .lines()
-            .any(|l| l.starts_with("FAIL  shim: ") && l.contains(" with a version: ")),
-        "{stdout}"
-    );
+    assert!(stdout.lines().any(|l| l.starts_with("FAIL  shim: ") && l.contains(" with a version: ")), "{stdout}");
     let mut command = gcshim(["doctor", "/bin/true"]);
     let (_, stdout, _) = end(&command.env("GCSHIM_LIBRARY", "/nowhere.so").output().expect("gcshim starts"));
-    assert!(
-        stdout.starts_with("FAIL  shim: GCSHIM_LIBRARY=/nowhere.so: No such file"),
-        "{stdout}"
-    );
+    assert!(stdout.starts_with("FAIL  shim: GCSHIM_LIBRARY=/nowhere.so: No such file"), "{stdout}");
 }
 
 #[test]
 fn the_doctor_names_what_is_set_in_the_environment() {
     let mut command = gcshim(["doctor", "/bin/true"]);
     let missing = "/nowhere/report.ndjson";
-    command
-        .env("PYTHONMALLOC", "debug")
-        .env("GCSHIM_MODE", "fast")
-        .env("GCSHIM_TYPO", "1")
-        .env("GCSHIM_REPORT", missing);
+    command.env("PYTHONMALLOC", "mimalloc").env("GCSHIM_MODE", "fast").env("GCSHIM_TYPO", "1").env("GCSHIM_REPORT", missing);
     let (_, stdout, _) = end(&command.output().expect("gcshim starts"));
     for line in [
-        "warn  PYTHONMALLOC=debug replaces the allocators that the shim installs; unset it for an audit",
+        "warn  PYTHONMALLOC=mimalloc keeps objects in heaps of its own; unset it for an audit",
         "FAIL  GCSHIM_MODE=fast: 'fast' is none of audit, off",
         "warn  GCSHIM_TYPO is no option; gcshim options lists them",
         "FAIL  reports cannot be written to /nowhere: No such file or directory (os error 2)",
@@ -83,7 +68,6 @@ fn the_doctor_names_what_is_set_in_the_environment() {
     }
 }
 
-
 #[test]
 fn options_are_listed_in_both_forms() {
     let (status, text, _) = run(["options"]);
@@ -91,16 +75,9 @@ fn options_are_listed_in_both_forms() {
     let (_, table, _) = run(["options", "--markdown"]);
     let mut rows = table.lines().skip(2);
     for option in options::OPTIONS {
-        assert!(
-            text.contains(&format!("{}={}", option.name, option.values)) && text.contains(option.help),
-            "{}",
-            option.name
-        );
+        assert!(text.contains(&format!("{}={}", option.name, option.values)) && text.contains(option.help), "{}", option.name);
         let row = rows.next().unwrap_or_else(|| panic!("no row for {}", option.name));
-        assert!(
-            row.starts_with(&format!("| `{}` | `--", option.name)) && row.ends_with(" |"),
-            "{row}"
-        );
+        assert!(row.starts_with(&format!("| `{}` | `--", option.name)) && row.ends_with(" |"), "{row}");
         // Six bars that are not escaped: five cells.
         assert_eq!(row.replace("\\|", "").matches('|').count(), 6, "{row}");
     }

@@ -24,19 +24,9 @@ fn the_programs_status_is_gcshims() {
 #[test]
 fn a_command_that_cannot_start_has_the_shells_status_and_one_line() {
     let missing = run(["run", "--", "/nowhere/command"]);
-    assert_eq!(
-        missing,
-        (
-            Some(127),
-            "".into(),
-            "gcshim: /nowhere/command: No such file or directory (os error 2)\n".into()
-        )
-    );
+    assert_eq!(missing, (Some(127), "".into(), "gcshim: /nowhere/command: No such file or directory (os error 2)\n".into()));
     let folder = run(["run", "--", "/"]);
-    assert_eq!(
-        folder,
-        (Some(126), "".into(), "gcshim: /: Permission denied (os error 13)\n".into())
-    );
+    assert_eq!(folder, (Some(126), "".into(), "gcshim: /: Permission denied (os error 13)\n".into()));
 }
 
 #[test]
@@ -56,15 +46,7 @@ fn a_clean_report_leaves_the_programs_status() {
 fn the_failing_status_can_be_chosen() {
     assert_eq!(run_script(&["--exitcode", "9"], &replay("leaks")).0, Some(9));
     let mut command = gcshim(["run", "--", "sh", "-c", &replay("leaks")]);
-    assert_eq!(
-        command
-            .env("GCSHIM_EXITCODE", "10")
-            .output()
-            .expect("gcshim starts")
-            .status
-            .code(),
-        Some(10)
-    );
+    assert_eq!(command.env("GCSHIM_EXITCODE", "10").output().expect("gcshim starts").status.code(), Some(10));
 }
 
 #[test]
@@ -74,10 +56,7 @@ fn another_format_goes_to_its_file_and_the_text_to_stderr() {
     let flags = ["--format", "junit", "-o", file.to_str().expect("a UTF-8 path")];
     let (status, _, stderr) = run_script(&flags, &replay("leaks"));
     assert_eq!((status, stderr.as_str()), (Some(23), include_str!("../../fixtures/leaks.txt")));
-    assert_eq!(
-        std::fs::read_to_string(file).expect("written"),
-        include_str!("../../fixtures/leaks.junit.xml")
-    );
+    assert_eq!(std::fs::read_to_string(file).expect("written"), include_str!("../../fixtures/leaks.junit.xml"));
 }
 
 #[test]
@@ -102,21 +81,13 @@ fn every_option_has_a_flag_that_reaches_the_program() {
     assert_eq!(names, values.map(|(name, _)| name));
     let flags: Vec<String> = values
         .iter()
-        .flat_map(|(name, value)| {
-            [
-                format!("--{}", name["GCSHIM_".len()..].to_lowercase().replace('_', "-")),
-                value.to_string(),
-            ]
-        })
+        .flat_map(|(name, value)| [format!("--{}", name["GCSHIM_".len()..].to_lowercase().replace('_', "-")), value.to_string()])
         .collect();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let (status, stdout, _) = run_script(&flags, "env");
     assert_eq!(status, Some(0));
     for (name, value) in values {
-        assert!(
-            stdout.lines().any(|l| l == format!("{name}={value}")),
-            "{name}={value} is missing in {stdout}"
-        );
+        assert!(stdout.lines().any(|l| l == format!("{name}={value}")), "{name}={value} is missing in {stdout}");
     }
 }
 
@@ -128,10 +99,7 @@ fn an_existing_preload_is_kept_behind_the_shim() {
     let library = std::fs::canonicalize(library).expect("it exists");
     let mut lines = stdout.lines();
     let (ours, theirs) = lines.next().and_then(|l| l.split_once(':')).expect("two libraries");
-    assert_eq!(
-        (Path::new(ours), std::fs::canonicalize(theirs).expect("it exists")),
-        (library.as_path(), library.clone())
-    );
+    assert_eq!((Path::new(ours), std::fs::canonicalize(theirs).expect("it exists")), (library.as_path(), library.clone()));
     assert_eq!(lines.next(), Some("0"));
 }
 
@@ -140,14 +108,8 @@ fn a_bad_value_is_one_line_and_nothing_runs() {
     let cases = [
         (vec!["--mode", "fast"], "gcshim: --mode=fast: 'fast' is none of audit, off\n"),
         (vec!["--signal", "65"], "gcshim: --signal=65: is not a number from 1 to 64\n"),
-        (
-            vec!["--signal", "9"],
-            "gcshim: --signal=9: is a signal that cannot be caught\n",
-        ),
-        (
-            vec!["--suppressions", "/nowhere"],
-            "gcshim: suppressions /nowhere: No such file or directory (os error 2)\n",
-        ),
+        (vec!["--signal", "9"], "gcshim: --signal=9: is a signal that cannot be caught\n"),
+        (vec!["--suppressions", "/nowhere"], "gcshim: suppressions /nowhere: No such file or directory (os error 2)\n"),
     ];
     for (flags, line) in cases {
         assert_eq!(run_script(&flags, "echo ran"), (Some(125), "".into(), line.into()));
@@ -165,10 +127,7 @@ fn a_bad_value_is_one_line_and_nothing_runs() {
 #[test]
 fn a_shim_that_is_missing_is_gcshims_own_failure() {
     let mut command = gcshim(["run", "--", "echo", "ran"]);
-    let output = command
-        .env("GCSHIM_LIBRARY", "/nowhere/libgcshim.so")
-        .output()
-        .expect("gcshim starts");
+    let output = command.env("GCSHIM_LIBRARY", "/nowhere/libgcshim.so").output().expect("gcshim starts");
     let line = "gcshim: GCSHIM_LIBRARY=/nowhere/libgcshim.so: No such file or directory (os error 2)\n";
     assert_eq!(end(&output), (Some(125), "".into(), line.into()));
 }
@@ -181,25 +140,14 @@ fn a_users_report_stays_and_what_was_in_it_does_not_count() {
     let (status, _, stderr) = run_script(&["--report", file.to_str().expect("a UTF-8 path")], &replay("clean"));
     assert_eq!((status, stderr.as_str()), (Some(0), include_str!("../../fixtures/clean.txt")));
     let read = |name: &str| std::fs::read_to_string(fixtures().join(name)).expect("the fixture");
-    assert_eq!(
-        std::fs::read_to_string(&file).expect("it stays"),
-        read("leaks.ndjson") + &read("clean.ndjson")
-    );
+    assert_eq!(std::fs::read_to_string(&file).expect("it stays"), read("leaks.ndjson") + &read("clean.ndjson"));
 }
 
 #[test]
 fn a_relative_report_is_where_gcshim_was_started() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let root = std::fs::canonicalize(folder.path()).expect("it exists");
-    let mut command = gcshim([
-        "run",
-        "--report",
-        "r-%p.ndjson",
-        "--",
-        "sh",
-        "-c",
-        "cd /; echo $GCSHIM_REPORT",
-    ]);
+    let mut command = gcshim(["run", "--report", "r-%p.ndjson", "--", "sh", "-c", "cd /; echo $GCSHIM_REPORT"]);
     let (_, stdout, _) = end(&command.current_dir(&root).output().expect("gcshim starts"));
     assert_eq!(stdout.trim_end(), root.join("r-%p.ndjson").to_str().expect("a UTF-8 path"));
 }
@@ -217,18 +165,12 @@ fn the_reports_of_child_processes_are_collected_after_the_commands_own() {
     assert_eq!(status, Some(0));
     let lines: Vec<&str> = stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{stderr}");
-    assert!(
-        lines[0].starts_with("gcshim: $$ (pid ") && lines[1] == "gcshim: 1 (pid 1): nothing found",
-        "{stderr}"
-    );
+    assert!(lines[0].starts_with("gcshim: $$ (pid ") && lines[1] == "gcshim: 1 (pid 1): nothing found", "{stderr}");
 }
 
 #[test]
 fn the_private_report_folder_is_gone_afterwards() {
-    let (_, stdout, _) = run_script(
-        &[],
-        "dirname \"$GCSHIM_REPORT\"; stat -c %a \"$(dirname \"$GCSHIM_REPORT\")\"",
-    );
+    let (_, stdout, _) = run_script(&[], "dirname \"$GCSHIM_REPORT\"; stat -c %a \"$(dirname \"$GCSHIM_REPORT\")\"");
     let mut lines = stdout.lines();
     let folder = Path::new(lines.next().expect("a folder"));
     assert_eq!(lines.next(), Some("700"));
@@ -239,15 +181,9 @@ fn the_private_report_folder_is_gone_afterwards() {
 fn signals_are_passed_on() {
     let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done";
     let mut command = gcshim(["run", "--", "sh", "-c", script]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("gcshim starts");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("gcshim starts");
     let mut ready = String::new();
-    BufReader::new(child.stdout.take().expect("piped"))
-        .read_line(&mut ready)
-        .expect("a line");
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
     assert_eq!(ready, "ready\n");
     // SAFETY: the child has not been waited for, so the id is its own.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
@@ -259,15 +195,10 @@ fn signals_are_passed_on() {
 #[test]
 fn the_program_inherits_which_signals_are_ignored_and_blocked() {
     let status = "grep -E '^Sig(Blk|Ign)' /proc/self/status";
-    let plain = Command::new("sh")
-        .args(["-c", &format!("trap '' INT; {status}")])
-        .output()
-        .expect("sh starts");
+    let plain = Command::new("sh").args(["-c", &format!("trap '' INT; {status}")]).output().expect("sh starts");
     let script = format!("trap '' INT; exec \"$0\" run -- {status}");
     let mut command = Command::new("sh");
-    command
-        .args(["-c", &script, env!("CARGO_BIN_EXE_gcshim")])
-        .env("GCSHIM_LIBRARY", harmless_library());
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_gcshim")]).env("GCSHIM_LIBRARY", harmless_library());
     let under = command.output().expect("sh starts");
     assert_eq!(end(&under).1, end(&plain).1);
 }

@@ -11,23 +11,13 @@ fn address_in(library: &Path, function: &str) -> u64 {
     use object::{Object, ObjectSymbol};
     let bytes = std::fs::read(library).expect("the library was built");
     let file = object::File::parse(&*bytes).expect("an ELF file");
-    let symbol = file
-        .symbols()
-        .find(|s| s.name() == Ok(function))
-        .expect("the function is in the library");
+    let symbol = file.symbols().find(|s| s.name() == Ok(function)).expect("the function is in the library");
     symbol.address() + symbol.size() - 1
 }
 
 fn tool(program: &str, arguments: &[&OsStr]) {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn with_native_frame(folder: &Path, library: &Path, offset: u64) -> String {
@@ -51,16 +41,10 @@ fn native_frames_get_function_file_and_line_also_from_separate_debug_information
     assert!(whole.contains(&place), "{whole}");
 
     let debug = folder.path().join("libsite.debug");
-    tool(
-        "objcopy",
-        &["--only-keep-debug".as_ref(), library.as_os_str(), debug.as_os_str()],
-    );
+    tool("objcopy", &["--only-keep-debug".as_ref(), library.as_os_str(), debug.as_os_str()]);
     tool("strip", &["--strip-all".as_ref(), library.as_os_str()]);
     let stripped = with_native_frame(folder.path(), &library, at);
-    assert!(
-        !stripped.contains("site.c") && stripped.contains(&format!("site, libsite.so+{at:#x}")),
-        "{stripped}"
-    );
+    assert!(!stripped.contains("site.c") && stripped.contains(&format!("site, libsite.so+{at:#x}")), "{stripped}");
     let mut link = std::ffi::OsString::from("--add-gnu-debuglink=");
     link.push(&debug);
     tool("objcopy", &[&link, library.as_os_str()]);
@@ -79,10 +63,7 @@ fn an_inlined_function_is_a_frame_of_its_own() {
     use object::{Object, ObjectSymbol};
     let bytes = std::fs::read(&library).expect("the library was built");
     let file = object::File::parse(&*bytes).expect("an ELF file");
-    let symbol = file
-        .symbols()
-        .find(|s| s.name() == Ok("site"))
-        .expect("the function is in the library");
+    let symbol = file.symbols().find(|s| s.name() == Ok("site")).expect("the function is in the library");
     let shown = (1..symbol.size())
         .map(|n| with_native_frame(folder.path(), &library, symbol.address() + n))
         .find(|t| t.contains("inlined ("));

@@ -44,7 +44,9 @@ fn on_all(text: &str, audits: usize, hidden_max: u64, check: impl Fn(&Outcome) -
         assert!(records.iter().all(|r| r["trigger"] == "call" && r["torn"] == false), "{about}");
         let found = report::failing(&outcome.records);
         assert_eq!(found.len(), audits, "{about}");
-        let list = |f: &report::Finding| f.verdict == "leaked-object" && f.type_name == "list" && (10 - hidden_max..=10).contains(&f.objects);
+        let list = |f: &report::Finding| {
+            f.verdict == "leaked-object" && f.type_name == "list" && (10 - hidden_max..=10).contains(&f.objects)
+        };
         assert!(found.iter().all(list), "{about}");
     }
 }
@@ -120,7 +122,9 @@ print(ctypes.CDLL(sys.argv[1]).audit_on_a_new_thread())
         let torn = audits[0]["torn"] == true;
         assert_eq!(torn, interpreter.version.1 >= 12, "{about}");
         let said = lines(&outcome).iter().any(|l| l.contains("the GIL was held by another thread"));
-        let noted = report::of_kind(&outcome.records, "degraded").iter().any(|d| d["what"].as_str().is_some_and(|w| w.contains("the GIL")));
+        let noted = report::of_kind(&outcome.records, "degraded")
+            .iter()
+            .any(|d| d["what"].as_str().is_some_and(|w| w.contains("the GIL")));
         assert!(torn == noted && (!said || torn), "{about}");
     }
 }

@@ -28,7 +28,8 @@ fn limited(resource: &str, value: &str) -> crate::support::process::Outcome {
 
 #[test]
 fn few_descriptors_and_no_core_files_are_enough() {
-    for (resource, value) in [("RLIMIT_NOFILE", "16"), ("RLIMIT_CORE", "0"), ("RLIMIT_STACK", "1 << 20"), ("RLIMIT_MEMLOCK", "0")] {
+    for (resource, value) in [("RLIMIT_NOFILE", "16"), ("RLIMIT_CORE", "0"), ("RLIMIT_STACK", "1 << 20"), ("RLIMIT_MEMLOCK", "0")]
+    {
         let outcome = limited(resource, value);
         assert!(outcome.succeeded() && says_leak(&outcome), "{resource}: {}", outcome.describe());
         assert!(lines(&outcome).iter().all(|l| !l.contains("not done")), "{resource}: {}", outcome.describe());

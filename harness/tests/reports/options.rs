@@ -99,11 +99,21 @@ fn suppressions_leave_findings_out_and_say_what_they_do_not_understand() {
         std::fs::write(&file, text).expect("a file");
         script(LEAK).env("GCSHIM_SUPPRESSIONS", &file).env("GCSHIM_EXITCODE", "41").run()
     };
-    for text in ["leaked-object:list", "# why\n\n  leaked-object: li*\r\n", "*:list", "leaked-*:*", "leaked-object:nothing\nleaked-object:list"] {
+    for text in [
+        "leaked-object:list",
+        "# why\n\n  leaked-object: li*\r\n",
+        "*:list",
+        "leaked-*:*",
+        "leaked-object:nothing\nleaked-object:list",
+    ] {
         let outcome = with(text);
         assert!(outcome.succeeded() && outcome.stderr.is_empty(), "{text:?}: {}", outcome.describe());
         let left_out = report::of_kind(&outcome.records, "suppressed");
-        assert!(left_out.len() == 1 && left_out[0]["type"] == "list" && left_out[0]["objects"] == 10, "{text:?}: {}", outcome.describe());
+        assert!(
+            left_out.len() == 1 && left_out[0]["type"] == "list" && left_out[0]["objects"] == 10,
+            "{text:?}: {}",
+            outcome.describe()
+        );
         assert!(report::failing(&outcome.records).is_empty(), "{text:?}: {}", outcome.describe());
     }
     for text in ["leaked-object:lists", "leaked-reference:list", "#leaked-object:list", ""] {
@@ -128,9 +138,17 @@ fn an_option_that_is_wrong_is_one_line_in_a_python_process_alone() {
     for (name, value, line) in [
         ("GCSHIM_NONSENSE", "1", "gcshim: unknown option GCSHIM_NONSENSE; `gcshim options` lists them all"),
         ("GCSHIM_MODE", "zoom", "gcshim: GCSHIM_MODE=zoom is not understood and is ignored; allowed: audit|off"),
-        ("GCSHIM_AUDIT", "exit,soon", "gcshim: GCSHIM_AUDIT=exit,soon is not understood and is ignored; allowed: exit,signal,never"),
+        (
+            "GCSHIM_AUDIT",
+            "exit,soon",
+            "gcshim: GCSHIM_AUDIT=exit,soon is not understood and is ignored; allowed: exit,signal,never",
+        ),
         ("GCSHIM_EXITCODE", "256", "gcshim: GCSHIM_EXITCODE=256 is not understood and is ignored; allowed: 1..255"),
-        ("GCSHIM_FAIL_ON", "everything", "gcshim: GCSHIM_FAIL_ON=everything is not understood and is ignored; allowed: verdict,..."),
+        (
+            "GCSHIM_FAIL_ON",
+            "everything",
+            "gcshim: GCSHIM_FAIL_ON=everything is not understood and is ignored; allowed: verdict,...",
+        ),
         ("GCSHIM_ROOTS", "sofas", "gcshim: GCSHIM_ROOTS=sofas is not understood and is ignored; allowed: [-]kind,..."),
         ("GCSHIM_DEADLINE", "0", "gcshim: GCSHIM_DEADLINE=0 is not understood and is ignored; allowed: 1..3600"),
         ("GCSHIM_SIGNAL", "9", "gcshim: GCSHIM_SIGNAL=9 is not understood and is ignored; allowed: 1..64"),

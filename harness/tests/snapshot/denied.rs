@@ -9,7 +9,9 @@ fn says(case: &str, texts: &[&str]) -> Outcome {
     let outcome = Program::new(compile::program("snapshot_denied", &["-pthread"])).arg(case).arg("5").with_shim().run();
     assert!(outcome.succeeded(), "{}", outcome.describe());
     let degraded = report::of_kind(&outcome.records, "degraded");
-    let said = |text: &str| degraded.iter().any(|d| d["what"].as_str().is_some_and(|w| w.contains(text))) || outcome.stderr.contains(text);
+    let said = |text: &str| {
+        degraded.iter().any(|d| d["what"].as_str().is_some_and(|w| w.contains(text))) || outcome.stderr.contains(text)
+    };
     for text in texts {
         assert!(said(text), "nothing says {text:?}: {}", outcome.describe());
     }

@@ -60,8 +60,10 @@ fn problems(interpreter: &Interpreter, case: &str, expected: &str) -> Vec<String
 }
 
 fn prove(cases: &[(&str, &str)]) {
-    let problems: Vec<String> =
-        interpreters::all().iter().flat_map(|i| cases.iter().flat_map(move |(case, expected)| problems(i, case, expected))).collect();
+    let problems: Vec<String> = interpreters::all()
+        .iter()
+        .flat_map(|i| cases.iter().flat_map(move |(case, expected)| problems(i, case, expected)))
+        .collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 

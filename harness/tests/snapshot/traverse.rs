@@ -28,7 +28,8 @@ fn problem(interpreter: &Interpreter, kind: &str, says: &str) -> Option<String> 
     // What an interpreter leaks by itself while it starts is known, and no concern of this.
     found.retain(|f| f.1.starts_with("__main__.") || f.1.starts_with("traverse_bad."));
     let expected = [("leaked-object", "__main__.Lost", LOST, LOST), ("leaked-reference", "__main__.Used", 1, 1)];
-    let same = found.len() == expected.len() && found.iter().zip(expected).all(|(f, e)| (f.0.as_str(), f.1.as_str(), f.2, f.3) == e);
+    let same =
+        found.len() == expected.len() && found.iter().zip(expected).all(|(f, e)| (f.0.as_str(), f.1.as_str(), f.2, f.3) == e);
     if !same {
         wrong.push(format!("findings: {found:?}"));
     }
@@ -36,8 +37,10 @@ fn problem(interpreter: &Interpreter, kind: &str, says: &str) -> Option<String> 
 }
 
 fn prove(kinds: &[&str], says: &str) {
-    let problems: Vec<String> =
-        interpreters::with_headers().into_iter().flat_map(|i| kinds.iter().filter_map(move |kind| problem(i, kind, says))).collect();
+    let problems: Vec<String> = interpreters::with_headers()
+        .into_iter()
+        .flat_map(|i| kinds.iter().filter_map(move |kind| problem(i, kind, says)))
+        .collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 

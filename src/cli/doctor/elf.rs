@@ -42,10 +42,7 @@ pub fn cannot_preload(path: &Path) -> Option<String> {
     if machine != elf::EM_X86_64 {
         return Some(format!("is for another processor (ELF machine {})", machine.0));
     }
-    let interpreter = file
-        .elf_program_headers()
-        .iter()
-        .find_map(|h| h.interpreter(endian, &*bytes).ok().flatten());
+    let interpreter = file.elf_program_headers().iter().find_map(|h| h.interpreter(endian, &*bytes).ok().flatten());
     match interpreter {
         None => Some("is statically linked: there is no dynamic linker to preload anything".into()),
         Some(name) if String::from_utf8_lossy(name).contains("ld-musl") => {
@@ -60,10 +57,7 @@ pub fn interposition(path: &Path, wanted: &[&str]) -> Result<(), String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let file = Elf::parse(&*bytes).map_err(|e| e.to_string())?;
     let endian = file.endian();
-    let versions = file
-        .elf_section_table()
-        .versions(endian, &*bytes)
-        .map_err(|e| e.to_string())?;
+    let versions = file.elf_section_table().versions(endian, &*bytes).map_err(|e| e.to_string())?;
     let mut missing: Vec<&str> = wanted.to_vec();
     for symbol in file.dynamic_symbols().filter(|s| s.is_definition()) {
         let Ok(name) = symbol.name() else { continue };

@@ -34,11 +34,7 @@ impl Outcome {
 pub fn run(command: &mut Command, limit: Duration) -> std::io::Result<Outcome> {
     let mut out = tempfile::tempfile()?;
     let mut err = tempfile::tempfile()?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(out.try_clone()?)
-        .stderr(err.try_clone()?)
-        .spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?).spawn()?;
     let end = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -57,9 +53,5 @@ pub fn run(command: &mut Command, limit: Duration) -> std::io::Result<Outcome> {
         file.read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(Outcome {
-        status,
-        stdout: text(&mut out)?,
-        stderr: text(&mut err)?,
-    })
+    Ok(Outcome { status, stdout: text(&mut out)?, stderr: text(&mut err)? })
 }

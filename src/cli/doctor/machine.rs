@@ -8,15 +8,7 @@ use crate::cli::values;
 use crate::options::{OPTIONS, TOOL_VARIABLES};
 
 /// Parts of library names that bring a malloc of their own.
-const ALLOCATORS: &[&str] = &[
-    "jemalloc",
-    "tcmalloc",
-    "mimalloc",
-    "snmalloc",
-    "hardened_malloc",
-    "rpmalloc",
-    "memray",
-];
+const ALLOCATORS: &[&str] = &["jemalloc", "tcmalloc", "mimalloc", "snmalloc", "hardened_malloc", "rpmalloc", "memray"];
 /// Sanitizers must come first in the link order and own malloc.
 const SANITIZERS: &[&str] = &["libasan", "libtsan", "libmsan", "liblsan", "libhwasan", "clang_rt."];
 
@@ -36,10 +28,7 @@ fn proc_maps(checks: &mut Checks) {
     match std::fs::read("/proc/self/maps") {
         Ok(maps) if !maps.is_empty() => checks.say(Level::Ok, "/proc is mounted"),
         Ok(_) => checks.say(Level::Fail, "/proc/self/maps is empty: the audit cannot see what is mapped"),
-        Err(error) => checks.say(
-            Level::Fail,
-            &format!("/proc/self/maps: {error}: the audit cannot see what is mapped"),
-        ),
+        Err(error) => checks.say(Level::Fail, &format!("/proc/self/maps: {error}: the audit cannot see what is mapped")),
     }
 }
 
@@ -58,17 +47,12 @@ fn seccomp(checks: &mut Checks) {
 
 /// The heap reserves addresses that it never uses.
 fn address_space(checks: &mut Checks) {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the result.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
     if known && limit.rlim_cur != libc::RLIM_INFINITY {
-        let text = format!(
-            "address space is limited to {} (ulimit -v): the shim reserves more than it uses",
-            size(limit.rlim_cur)
-        );
+        let text =
+            format!("address space is limited to {} (ulimit -v): the shim reserves more than it uses", size(limit.rlim_cur));
         checks.say(Level::Warn, &text);
     } else {
         checks.say(Level::Ok, "address space is not limited");
@@ -76,10 +60,7 @@ fn address_space(checks: &mut Checks) {
 }
 
 fn overcommit(checks: &mut Checks) {
-    match std::fs::read_to_string("/proc/sys/vm/overcommit_memory")
-        .as_deref()
-        .map(str::trim)
-    {
+    match std::fs::read_to_string("/proc/sys/vm/overcommit_memory").as_deref().map(str::trim) {
         Ok("2") => checks.say(
             Level::Warn,
             "vm.overcommit_memory is 2: reserved addresses and the snapshot count as memory, so an audit may be refused",
@@ -120,10 +101,11 @@ fn clash(library: &str) -> Option<(Level, &'static str)> {
 fn environment(checks: &mut Checks) {
     match std::env::var("PYTHONMALLOC") {
         Err(_) => checks.say(Level::Ok, "PYTHONMALLOC is not set"),
-        Ok(value) => checks.say(
-            Level::Warn,
-            &format!("PYTHONMALLOC={value} replaces the allocators that the shim installs; unset it for an audit"),
-        ),
+        Ok(value) if value == "mimalloc" => {
+            checks.say(Level::Warn, "PYTHONMALLOC=mimalloc keeps objects in heaps of its own; unset it for an audit")
+        }
+        // The shim sees to it that the objects are its own all the same (see `interpose::undone_routing`).
+        Ok(value) => checks.say(Level::Ok, &format!("PYTHONMALLOC={value} is no obstacle")),
     }
     for opt in OPTIONS {
         if let Some(value) = std::env::var_os(opt.name)
@@ -132,10 +114,7 @@ fn environment(checks: &mut Checks) {
             checks.say(Level::Fail, &why);
         }
     }
-    for name in std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|n| n.starts_with("GCSHIM_"))
-    {
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|n| n.starts_with("GCSHIM_")) {
         if !OPTIONS.iter().any(|o| o.name == name) && !TOOL_VARIABLES.contains(&name.as_str()) {
             checks.say(Level::Warn, &format!("{name} is no option; gcshim options lists them"));
         }
@@ -153,10 +132,7 @@ fn report_folder(checks: &mut Checks) {
     };
     match tempfile::Builder::new().prefix("gcshim-").tempfile_in(&folder) {
         Ok(_) => checks.say(Level::Ok, &format!("reports can be written to {}", folder.display())),
-        Err(error) => checks.say(
-            Level::Fail,
-            &format!("reports cannot be written to {}: {error}", folder.display()),
-        ),
+        Err(error) => checks.say(Level::Fail, &format!("reports cannot be written to {}: {error}", folder.display())),
     }
 }
 
@@ -168,10 +144,7 @@ mod tests {
     fn allocators_and_sanitizers_are_known_by_their_file_names() {
         assert_eq!(clash("/usr/lib/libjemalloc.so.2").map(|c| c.0), Some(Level::Warn));
         assert_eq!(clash("libtcmalloc_minimal.so.4").map(|c| c.0), Some(Level::Warn));
-        assert_eq!(
-            clash("/usr/lib/gcc/x86_64-linux-gnu/12/libasan.so").map(|c| c.0),
-            Some(Level::Fail)
-        );
+        assert_eq!(clash("/usr/lib/gcc/x86_64-linux-gnu/12/libasan.so").map(|c| c.0), Some(Level::Fail));
         assert_eq!(clash("/opt/jemalloc/libother.so"), None);
     }
 }

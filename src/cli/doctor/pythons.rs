@@ -44,18 +44,12 @@ pub fn check(checks: &mut Checks, named: &[PathBuf], shim: Option<&Path>) {
         let is_script = is_script(candidate);
         if !seen.insert(real.clone()) {
             if is_script {
-                checks.say(
-                    Level::Ok,
-                    &format!("{name}: a script that starts {}", python.executable.display()),
-                );
+                checks.say(Level::Ok, &format!("{name}: a script that starts {}", python.executable.display()));
             }
             continue;
         }
         if is_script {
-            checks.say(
-                Level::Ok,
-                &format!("{name}: a script that starts {}", python.executable.display()),
-            );
+            checks.say(Level::Ok, &format!("{name}: a script that starts {}", python.executable.display()));
         }
         let name = if is_script { python.executable.display() } else { name };
         if let Some(why) = python.unsupported() {
@@ -68,10 +62,7 @@ pub fn check(checks: &mut Checks, named: &[PathBuf], shim: Option<&Path>) {
             checks.say(level, &format!("{name}: {python}: {text}"));
         } else {
             usable += 1;
-            checks.say(
-                Level::Warn,
-                &format!("{name}: {python}: not tried, there is no shim to try it with"),
-            );
+            checks.say(Level::Warn, &format!("{name}: {python}: not tried, there is no shim to try it with"));
         }
     }
     if usable == 0 && named.is_empty() {
@@ -148,12 +139,8 @@ fn found() -> Vec<PathBuf> {
     }
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
     if let Some(root) = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or(home) {
-        let mut versions: Vec<PathBuf> = std::fs::read_dir(root.join("versions"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path())
-            .collect();
+        let mut versions: Vec<PathBuf> =
+            std::fs::read_dir(root.join("versions")).into_iter().flatten().flatten().map(|e| e.path()).collect();
         versions.sort();
         pythons.extend(versions.iter().map(|v| v.join("bin/python3")).filter(|p| is_executable(p)));
     }
@@ -215,15 +202,7 @@ mod tests {
         for yes in ["python", "python3", "python3.8", "python3.13t"] {
             assert!(is_interpreter_name(yes), "{yes}");
         }
-        for no in [
-            "python3-config",
-            "python3.11-config",
-            "python2",
-            "pythonw",
-            "python3.",
-            "ipython3",
-            "python3.x",
-        ] {
+        for no in ["python3-config", "python3.11-config", "python2", "pythonw", "python3.", "ipython3", "python3.x"] {
             assert!(!is_interpreter_name(no), "{no}");
         }
     }
@@ -242,24 +221,10 @@ mod tests {
     fn what_is_not_supported_is_said() {
         assert_eq!(python("CPython", "3.8.18").unsupported(), None);
         assert_eq!(python("CPython", "3.13.0").unsupported(), None);
-        for (implementation, version) in [
-            ("CPython", "3.7.17"),
-            ("CPython", "3.14.0"),
-            ("CPython", "2.7.18"),
-            ("PyPy", "3.10.1"),
-        ] {
-            assert!(
-                python(implementation, version).unsupported().is_some(),
-                "{implementation} {version}"
-            );
+        for (implementation, version) in [("CPython", "3.7.17"), ("CPython", "3.14.0"), ("CPython", "2.7.18"), ("PyPy", "3.10.1")]
+        {
+            assert!(python(implementation, version).unsupported().is_some(), "{implementation} {version}");
         }
-        assert!(
-            Python {
-                free_threaded: true,
-                ..python("CPython", "3.13.0")
-            }
-            .unsupported()
-            .is_some()
-        );
+        assert!(Python { free_threaded: true, ..python("CPython", "3.13.0") }.unsupported().is_some());
     }
 }

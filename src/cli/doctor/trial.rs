@@ -44,10 +44,7 @@ fn try_audit(python: &Path, version: &str, shim: &Path) -> std::io::Result<(Leve
         command.env_remove(opt.name);
     }
     command.env("LD_PRELOAD", library::preload(shim, std::env::var_os("LD_PRELOAD")));
-    command
-        .env("GCSHIM_REPORT", &file)
-        .env("GCSHIM_PLAIN", "0")
-        .env("GCSHIM_FAIL_ON", FAIL_ON);
+    command.env("GCSHIM_REPORT", &file).env("GCSHIM_PLAIN", "0").env("GCSHIM_FAIL_ON", FAIL_ON);
     if version.starts_with("3.8.") {
         let known = folder.path().join("suppressions");
         std::fs::write(&known, SUPPRESSIONS_3_8)?;
@@ -61,12 +58,7 @@ fn try_audit(python: &Path, version: &str, shim: &Path) -> std::io::Result<(Leve
     match std::fs::read(&file) {
         Ok(bytes) => report.add("its report", &bytes),
         Err(_) => {
-            let why = outcome
-                .stderr
-                .lines()
-                .last()
-                .map(|l| format!(": {}", printable(l)))
-                .unwrap_or_default();
+            let why = outcome.stderr.lines().last().map(|l| format!(": {}", printable(l))).unwrap_or_default();
             return Ok((Level::Fail, format!("is not audited{why}")));
         }
     }

@@ -12,16 +12,10 @@ use crate::cli::verdicts;
 pub fn render(report: &Report) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let tests: usize = report.audits().map(|(_, a)| a.findings.len().max(1)).sum();
-    let failures = report
-        .audits()
-        .map(|(_, a)| a.findings.iter().filter(|f| f.failing).count())
-        .sum::<usize>();
+    let failures = report.audits().map(|(_, a)| a.findings.iter().filter(|f| f.failing).count()).sum::<usize>();
     let errors = report.audits().filter(|(_, a)| cut_off(a)).count();
-    let _ = writeln!(
-        out,
-        "<testsuites name=\"gcshim\" tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\">",
-        tests + errors
-    );
+    let _ =
+        writeln!(out, "<testsuites name=\"gcshim\" tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\">", tests + errors);
     for (process, audit) in report.audits() {
         suite(&mut out, process, audit);
     }
@@ -63,23 +57,12 @@ fn case(out: &mut String, f: &Finding) {
     let class = attribute(&format!("gcshim.{}", f.verdict));
     let name = attribute(f.type_name.as_deref().unwrap_or("native block"));
     let sentence = verdicts::sentence(f);
-    let file = f
-        .site
-        .python
-        .first()
-        .and_then(|frame| Some((frame.file.as_ref()?, frame.line?)));
-    let place = file
-        .map(|(file, line)| format!(" file=\"{}\" line=\"{line}\"", attribute(file)))
-        .unwrap_or_default();
+    let file = f.site.python.first().and_then(|frame| Some((frame.file.as_ref()?, frame.line?)));
+    let place = file.map(|(file, line)| format!(" file=\"{}\" line=\"{line}\"", attribute(file))).unwrap_or_default();
     let body = text(&format!("{sentence}\n{}", verdicts::of(&f.verdict).advice));
     let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{name}\"{place}>");
     if f.failing {
-        let _ = write!(
-            out,
-            "<failure type=\"{}\" message=\"{}\">{body}</failure>",
-            attribute(&f.verdict),
-            attribute(&sentence)
-        );
+        let _ = write!(out, "<failure type=\"{}\" message=\"{}\">{body}</failure>", attribute(&f.verdict), attribute(&sentence));
     } else {
         let _ = write!(out, "<system-out>{body}</system-out>");
     }
@@ -94,13 +77,11 @@ fn attribute(raw: &str) -> String {
 /// Escaped for text. XML 1.0 has no way to write most control characters.
 fn text(raw: &str) -> String {
     raw.chars()
-        .map(|c| {
-            if matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) {
-                c
-            } else {
-                '\u{fffd}'
-            }
-        })
+        .map(
+            |c| {
+                if matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) { c } else { '\u{fffd}' }
+            },
+        )
         .collect::<String>()
         .replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -60,14 +60,7 @@ fn title(process: &super::record::Process) -> String {
         command.push('…');
     }
     let pid = process.pid.map(|pid| format!("pid {pid}"));
-    let python = process
-        .python
-        .as_ref()
-        .map(|v| format!("CPython {}", super::numbers::printable(v)));
+    let python = process.python.as_ref().map(|v| format!("CPython {}", super::numbers::printable(v)));
     let about: Vec<String> = [pid, python].into_iter().flatten().collect();
-    if about.is_empty() {
-        command
-    } else {
-        format!("{command} ({})", about.join(", "))
-    }
+    if about.is_empty() { command } else { format!("{command} ({})", about.join(", ")) }
 }

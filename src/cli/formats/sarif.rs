@@ -24,19 +24,11 @@ pub fn render(report: &Report) -> String {
         })
         .collect();
     let folder = std::env::current_dir().unwrap_or_default();
-    let results: Vec<Value> = report
-        .audits()
-        .flat_map(|(p, a)| a.findings.iter().map(|f| result(f, p, &folder)))
-        .collect();
+    let results: Vec<Value> = report.audits().flat_map(|(p, a)| a.findings.iter().map(|f| result(f, p, &folder))).collect();
     let whole = report.notes.is_empty() && report.audits().all(|(_, a)| a.summary.is_some());
     let mut notes: Vec<Value> = report.notes.iter().map(|note| notification(note)).collect();
     for (process, audit) in report.audits() {
-        notes.extend(
-            audit
-                .degraded
-                .iter()
-                .map(|d| notification(&format!("{}: incomplete: {}", title(process), d.what))),
-        );
+        notes.extend(audit.degraded.iter().map(|d| notification(&format!("{}: incomplete: {}", title(process), d.what))));
     }
     let document = json!({
         "$schema": SCHEMA,
@@ -91,16 +83,8 @@ fn result(f: &Finding, process: &Process, folder: &Path) -> Value {
 
 /// Locations of the frames that have a file: Python's first, they are what a user can change.
 fn places(f: &Finding, folder: &Path) -> Vec<Value> {
-    let python = f
-        .site
-        .python
-        .iter()
-        .map(|p| (p.file.as_deref(), p.line, p.function.as_deref()));
-    let native = f
-        .site
-        .native
-        .iter()
-        .map(|n| (n.file.as_deref(), n.line, n.function.as_deref().or(n.symbol.as_deref())));
+    let python = f.site.python.iter().map(|p| (p.file.as_deref(), p.line, p.function.as_deref()));
+    let native = f.site.native.iter().map(|n| (n.file.as_deref(), n.line, n.function.as_deref().or(n.symbol.as_deref())));
     python
         .chain(native)
         .filter_map(|(file, line, function)| {
@@ -142,7 +126,5 @@ fn percent(path: &str) -> String {
 fn fingerprint(f: &Finding) -> String {
     let python = f.site.python.first().and_then(|frame| frame.function.as_deref());
     let native = f.site.native.first().and_then(|frame| frame.symbol.as_deref());
-    [Some(f.verdict.as_str()), f.type_name.as_deref(), python, native]
-        .map(|part| part.unwrap_or_default())
-        .join("|")
+    [Some(f.verdict.as_str()), f.type_name.as_deref(), python, native].map(|part| part.unwrap_or_default()).join("|")
 }

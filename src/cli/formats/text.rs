@@ -44,11 +44,7 @@ fn audit(out: &mut String, process: &Process, audit: &AuditReport) {
     let shown: Vec<_> = audit.findings.iter().filter(|f| f.known.is_none()).collect();
     if shown.is_empty() && complete && audit.failing() == 0 {
         let suppressed = suppressed(audit).map(|s| format!(", {s}")).unwrap_or_default();
-        line(
-            out,
-            0,
-            &format!("gcshim: {}: nothing found{suppressed}{}", title(process), cost(audit)),
-        );
+        line(out, 0, &format!("gcshim: {}: nothing found{suppressed}{}", title(process), cost(audit)));
         degraded(out, audit);
         return;
     }
@@ -89,11 +85,7 @@ fn cost(audit: &AuditReport) -> String {
     if a.torn {
         parts.push("taken without the GIL: counts and words may not belong together".into());
     }
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!("; {}", parts.join(", "))
-    }
+    if parts.is_empty() { String::new() } else { format!("; {}", parts.join(", ")) }
 }
 
 fn suppressed(audit: &AuditReport) -> Option<String> {
@@ -102,11 +94,7 @@ fn suppressed(audit: &AuditReport) -> Option<String> {
 
 fn degraded(out: &mut String, audit: &AuditReport) {
     for d in &audit.degraded {
-        let times = d
-            .count
-            .filter(|n| *n > 1)
-            .map(|n| format!(" ({})", grouped(n)))
-            .unwrap_or_default();
+        let times = d.count.filter(|n| *n > 1).map(|n| format!(" ({})", grouped(n))).unwrap_or_default();
         line(out, 1, &format!("incomplete: {}{times}", printable(&d.what)));
     }
 }
@@ -117,11 +105,8 @@ fn finding(out: &mut String, f: &Finding) {
     some(out, &f.site.python, "made at", python_frame);
     some(out, &f.site.native, "made in", native_frame);
     if !f.through.is_empty() {
-        let lost: Vec<String> = f
-            .through
-            .iter()
-            .map(|t| format!("{} {}", grouped(t.objects.unwrap_or(1)), name(&t.type_name)))
-            .collect();
+        let lost: Vec<String> =
+            f.through.iter().map(|t| format!("{} {}", grouped(t.objects.unwrap_or(1)), name(&t.type_name))).collect();
         line(out, 3, &format!("lost with it: {}", lost.join(", ")));
     }
     if !f.holders.is_empty() {
@@ -132,10 +117,7 @@ fn finding(out: &mut String, f: &Finding) {
         line(out, 3, &printable(detail));
     }
     let is_object = f.verdict != "leaked-block";
-    f.examples
-        .iter()
-        .take(EXAMPLES)
-        .for_each(|e| line(out, 3, &example(e, is_object)));
+    f.examples.iter().take(EXAMPLES).for_each(|e| line(out, 3, &example(e, is_object)));
 }
 
 /// Up to `FRAMES` frames, innermost first, and how many there are more.
@@ -145,11 +127,7 @@ fn some<T>(out: &mut String, frames: &[T], label: &str, show: fn(&T) -> String) 
         line(out, 3, &format!("{label} {}", show(frame)));
     }
     if frames.len() > FRAMES {
-        line(
-            out,
-            3,
-            &format!("and {} more", count((frames.len() - FRAMES) as u64, "frame")),
-        );
+        line(out, 3, &format!("and {} more", count((frames.len() - FRAMES) as u64, "frame")));
     }
 }
 
@@ -160,11 +138,7 @@ fn python_frame(frame: &PythonFrame) -> String {
 
 fn native_frame(frame: &NativeFrame) -> String {
     let function = frame.function.as_deref().or(frame.symbol.as_deref()).map(printable);
-    let module = frame
-        .module
-        .as_deref()
-        .map(|m| m.rsplit('/').next().unwrap_or(m))
-        .unwrap_or("?");
+    let module = frame.module.as_deref().map(|m| m.rsplit('/').next().unwrap_or(m)).unwrap_or("?");
     let offset = frame.offset.map(|o| format!("+{o}")).unwrap_or_default();
     let module = format!("{}{offset}", printable(module));
     match (function, &frame.file) {
@@ -186,9 +160,7 @@ fn name(name: &Option<String>) -> String {
 
 fn holder(holder: &Holder) -> String {
     let name = name(&holder.type_name);
-    holder
-        .words
-        .map_or(name.clone(), |n| format!("{name} ({})", count(n, "word")))
+    holder.words.map_or(name.clone(), |n| format!("{name} ({})", count(n, "word")))
 }
 
 /// One object and the numbers it was judged by; a native block has none.
@@ -209,11 +181,7 @@ fn example(e: &Example, is_object: bool) -> String {
     .into_iter()
     .flatten()
     .collect();
-    if numbers.is_empty() || !is_object {
-        what
-    } else {
-        format!("{what}: {}", numbers.join(", "))
-    }
+    if numbers.is_empty() || !is_object { what } else { format!("{what}: {}", numbers.join(", ")) }
 }
 
 /// One line, two columns for each step of depth.

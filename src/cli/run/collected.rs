@@ -29,11 +29,7 @@ impl Reports {
         let private = std::fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("gcshim-").permissions(private).tempdir()?;
         let pattern = folder.path().join("%p.ndjson").into_os_string();
-        Ok(Reports {
-            pattern,
-            before: HashMap::new(),
-            _private: Some(folder),
-        })
+        Ok(Reports { pattern, before: HashMap::new(), _private: Some(folder) })
     }
 
     /// Reports where the user wants them; they stay.
@@ -45,11 +41,7 @@ impl Reports {
                 Some((file, length))
             })
             .collect();
-        Reports {
-            pattern: pattern.to_owned(),
-            before,
-            _private: None,
-        }
+        Reports { pattern: pattern.to_owned(), before, _private: None }
     }
 
     /// The value of `GCSHIM_REPORT`.
@@ -70,8 +62,7 @@ impl Reports {
                 Err(error) => into.notes.push(format!("{name}: {error}")),
             }
         }
-        into.processes
-            .sort_by_key(|p| (p.process.pid != Some(u64::from(pid)), p.process.pid));
+        into.processes.sort_by_key(|p| (p.process.pid != Some(u64::from(pid)), p.process.pid));
     }
 }
 
@@ -127,13 +118,7 @@ mod tests {
     fn only_the_same_number_fits_every_place() {
         let parts = split(b"r-%p.ndjson", PID);
         assert!(fits(b"r-12.ndjson", &parts));
-        for other in [
-            &b"r-.ndjson"[..],
-            b"r-x.ndjson",
-            b"r-12.ndjson.gz",
-            b"q-12.ndjson",
-            b"r-1 2.ndjson",
-        ] {
+        for other in [&b"r-.ndjson"[..], b"r-x.ndjson", b"r-12.ndjson.gz", b"q-12.ndjson", b"r-1 2.ndjson"] {
             assert!(!fits(other, &parts));
         }
         assert!(fits(b"1207", &split(b"%p07", PID)));

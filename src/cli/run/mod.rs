@@ -53,9 +53,7 @@ pub fn run(m: &ArgMatches) -> anyhow::Result<u8> {
     render(m, &report)?;
     if report.failing() > 0 {
         // The user's own status for this, where one is set; it has been checked to be a number in range.
-        let chosen = setting("GCSHIM_EXITCODE")
-            .and_then(OsStr::to_str)
-            .and_then(|v| v.parse().ok());
+        let chosen = setting("GCSHIM_EXITCODE").and_then(OsStr::to_str).and_then(|v| v.parse().ok());
         return Ok(chosen.unwrap_or(STATUS_FAILING));
     }
     Ok(ending.status())
@@ -64,11 +62,7 @@ pub fn run(m: &ArgMatches) -> anyhow::Result<u8> {
 /// Says why the command could not be started.
 fn not_started(program: &OsStr, error: &std::io::Error) -> u8 {
     let _ = writeln!(std::io::stderr(), "gcshim: {}: {error}", Path::new(program).display());
-    if error.kind() == std::io::ErrorKind::NotFound {
-        STATUS_NOT_FOUND
-    } else {
-        STATUS_NOT_EXECUTABLE
-    }
+    if error.kind() == std::io::ErrorKind::NotFound { STATUS_NOT_FOUND } else { STATUS_NOT_EXECUTABLE }
 }
 
 /// Renders to the file that was asked for, and as text to stderr, unless another format was asked for there.
