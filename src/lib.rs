@@ -1,6 +1,6 @@
 //! `libgcshim.so`: a drop-in malloc that checks CPython's reference counts against memory.
 //!
-//! The layers, bottom to top; each uses only those above it in this list (`tests/tidy.rs` reads the `use` lines):
+//! The layers, bottom to top; each uses only those above it in this list (`harness/tests/tidy.rs` reads the `use` lines):
 //!
 //! - [`options`]   what a user can set, one table for the shim and the command line
 //! - [`sys`]       system calls, locks, thread-local slots, text without allocation
