@@ -30,6 +30,8 @@ pub struct Cache {
     pub direct: [[*mut Span; DIRECT]; 2],
     /// Per domain and class, the first of the slabs (a list by `next`, ended by null; [`NO_SLAB`] if there are none), the same as in `direct`.
     pub bins: [[*mut Span; CLASSES]; 2],
+    /// Bytes that the thread has retained and not told of yet (see `retained`).
+    pub untold_retained_bytes: usize,
     next_unused: *mut Cache,
     next_of_all: *mut Cache,
     in_use: AtomicBool,
@@ -42,6 +44,7 @@ const fn empty() -> Cache {
     Cache {
         direct: [[NO_SLAB; DIRECT]; 2],
         bins: [[NO_SLAB; CLASSES]; 2],
+        untold_retained_bytes: 0,
         next_unused: null_mut(),
         next_of_all: null_mut(),
         in_use: AtomicBool::new(false),

@@ -11,9 +11,11 @@
 pub mod cache;
 pub mod free_list;
 pub mod misuse;
+pub mod modes;
 pub mod page_map;
 pub mod pool;
 pub mod region;
+pub mod retained;
 pub mod size_class;
 pub mod slab;
 pub mod span;
@@ -175,6 +177,19 @@ pub fn free(ptr: *mut u8) {
     if span.is_null() {
         return misuse::free_of_unmapped(at);
     }
+    if modes::any() {
+        return free_watched(span, at);
+    }
+    // SAFETY: the page map named the span for this address.
+    unsafe { free_at_once(span, at) };
+}
+
+/// The usual end of a block.
+///
+/// # Safety
+/// `span` came from the page map for `at`.
+#[inline(always)]
+unsafe fn free_at_once(span: *mut Span, at: usize) {
     // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
     unsafe {
         if (*span).owner.load(Relaxed) == cache::mine() as usize {
@@ -186,6 +201,19 @@ pub fn free(ptr: *mut u8) {
             }
         }
         slab::free_slow(span, at);
+    }
+}
+
+/// [`free`] in a mode that does more.
+#[cold]
+#[inline(never)]
+fn free_watched(span: *mut Span, at: usize) {
+    // SAFETY: as in free.
+    unsafe {
+        if modes::on(modes::RETAIN) {
+            return retained::set_aside(span, at);
+        }
+        free_at_once(span, at);
     }
 }
 
@@ -207,6 +235,8 @@ fn usable_for(ptr: *mut u8, caller: &str) -> usize {
         if (*span).kind.load(Relaxed) != kind::SLAB {
             if at != (*span).base {
                 misuse::free_of_no_block(span, at);
+            } else if retained::is(span, 0) {
+                misuse::use_of_free(caller, at, bytes);
             }
         } else if !slab::starts_block(span, at) {
             misuse::free_of_no_block(span, at);
@@ -227,18 +257,20 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if old == 0 || size > MAX_SIZE {
         return null_mut();
     }
+    let retaining = modes::on(modes::RETAIN);
     // In place while it fits and does not waste more than half of the block.
     if size <= old && (size >= old / 2 || old <= 64) {
         return ptr;
     }
-    if old > MAX_SLAB_SIZE && size > MAX_SLAB_SIZE {
+    // What is cut off, or left behind by moving pages, would be reused at once.
+    if old > MAX_SLAB_SIZE && size > MAX_SLAB_SIZE && !(retaining && size < old) {
         let span = page_map::span_at(ptr as usize);
         // SAFETY: the block is the caller's and has a span of its own: slabs' blocks are smaller.
         unsafe {
             if pool::resize_in_place(span, size) {
                 return ptr;
             }
-            if (*span).kind.load(Relaxed) == kind::HUGE && size > pool::MAX_LARGE_BYTES {
+            if !retaining && (*span).kind.load(Relaxed) == kind::HUGE && size > pool::MAX_LARGE_BYTES {
                 let moved = pool::remap_huge(span, size);
                 if !moved.is_null() {
                     return moved;

@@ -3,14 +3,14 @@
 //! One lock guards regions, records and page map writes. A thread takes it once per slab (64 KiB or more of allocations) and once per
 //! large block, so it is touched thousands of times less often than a thread's own cache.
 
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use super::Domain;
 use super::free_list::END;
 use super::page_map;
 use super::region::Region;
 use super::size_class;
-use super::span::{DETACHED, Span, TABLE, kind};
+use super::span::{DETACHED, LIVE_WORDS, Span, TABLE, kind};
 use crate::meta;
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, GRANULE, PAGE};
@@ -193,6 +193,22 @@ fn age(pool: &mut Guard<'_>) {
     }
 }
 
+/// Gives a span its bits for retained blocks, if it has none yet. `false` when out of memory.
+///
+/// # Safety
+/// `span` is a record of the table.
+pub unsafe fn have_retained_bits(span: *mut Span) -> bool {
+    let pool = POOL.lock();
+    // SAFETY: records live for ever; the bits are set once, under the lock; permanent memory is zero.
+    unsafe {
+        if (*span).retained_bits.load(Relaxed).is_null() {
+            let Some(at) = meta::permanent_within(&pool, size_of::<[AtomicU64; LIVE_WORDS]>(), 64) else { return false };
+            (*span).retained_bits.store(at as *mut _, Release);
+        }
+    }
+    true
+}
+
 /// Changes the one block of `span` to hold at least `size` bytes, without moving it. `false`: not possible here.
 ///
 /// # Safety
@@ -332,9 +348,10 @@ fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8, fill: impl
     }
     // SAFETY: the record is unused and ours; nobody finds it before the page map names it.
     unsafe {
-        let id = (*span).id;
+        let (id, retained_bits) = ((*span).id, (*span).retained_bits.load(Relaxed));
         span.write(Span::unused());
         (*span).id = id;
+        (*span).retained_bits.store(retained_bits, Relaxed);
         (*span).base = base;
         (*span).bytes = bytes;
         (*span).free = base | END;

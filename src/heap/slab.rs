@@ -17,6 +17,7 @@ use super::cache::{self, Cache, NO_SLAB};
 use super::free_list::{self, END};
 use super::misuse;
 use super::pool;
+use super::retained;
 use super::size_class::CLASSES;
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::sys::lock::{Ranked, rank};
@@ -457,7 +458,10 @@ pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
 /// `at` is the start of a carved block of the slab.
 pub unsafe fn in_use(span: *mut Span, at: usize) -> bool {
     // SAFETY: the caller's duty.
-    unsafe { is_live(span, index_at(span, at).0) && !free_list::has_canary(at) }
+    unsafe {
+        let index = index_at(span, at).0;
+        is_live(span, index) && !free_list::has_canary(at) && !retained::is(span, index)
+    }
 }
 
 /// Frees a block of a slab that the calling thread has just claimed, and keeps the slab.

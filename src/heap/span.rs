@@ -73,7 +73,11 @@ pub struct Span {
     pub listed: AtomicBool,
     /// The owner died in another process image (fork): `used` must be counted anew.
     pub torn: AtomicBool,
-    _unused: [usize; 3],
+    /// Bits of the blocks that are retained (see `retained`), once there has been one; stays with the record.
+    pub retained_bits: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
+    /// How many of the span's blocks are retained.
+    pub retained: AtomicU32,
+    _unused: [u32; 3],
 
     /// A bit per block: handed out, and not freed by the owner. Blocks on the remote list still have theirs. Kept here and not in the block: `free` need
     /// not wait for a block that has left the processor's cache, and a snapshot reads what is live without following lists.
@@ -109,6 +113,8 @@ impl Span {
             bytes: 0,
             listed: AtomicBool::new(false),
             torn: AtomicBool::new(false),
+            retained_bits: AtomicPtr::new(core::ptr::null_mut()),
+            retained: AtomicU32::new(0),
             _unused: [0; 3],
             live: [const { AtomicU64::new(0) }; LIVE_WORDS],
         }
