@@ -3,14 +3,14 @@
 //! One lock guards regions, records and page map writes. A thread takes it once per slab (64 KiB or more of allocations) and once per
 //! large block, so it is touched thousands of times less often than a thread's own cache.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 use super::Domain;
 use super::free_list::END;
 use super::page_map;
 use super::region::Region;
 use super::size_class;
-use super::span::{DETACHED, LIVE_WORDS, Span, TABLE, kind};
+use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, GRANULE, PAGE};
@@ -191,22 +191,6 @@ fn age(pool: &mut Guard<'_>) {
         pool.dirty_low = pool.dirty_granules;
         pool.epoch_start_ns = now;
     }
-}
-
-/// Gives a span its bits for retained blocks, if it has none yet. `false` when out of memory.
-///
-/// # Safety
-/// `span` is a record of the table.
-pub unsafe fn have_retained_bits(span: *mut Span) -> bool {
-    let pool = POOL.lock();
-    // SAFETY: records live for ever; the bits are set once, under the lock; permanent memory is zero.
-    unsafe {
-        if (*span).retained_bits.load(Relaxed).is_null() {
-            let Some(at) = meta::permanent_within(&pool, size_of::<[AtomicU64; LIVE_WORDS]>(), 64) else { return false };
-            (*span).retained_bits.store(at as *mut _, Release);
-        }
-    }
-    true
 }
 
 /// Changes the one block of `span` to hold at least `size` bytes, without moving it. `false`: not possible here.

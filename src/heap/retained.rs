@@ -15,6 +15,7 @@ use super::modes;
 use super::pool;
 use super::slab;
 use super::span::{LIVE_WORDS, Span, TABLE, kind};
+use crate::meta;
 
 /// A thread tells the others of what it retained once it is this much.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -66,7 +67,7 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
         }
         let mut bits = (*span).retained_bits.load(Acquire);
         if bits.is_null() {
-            if !pool::have_retained_bits(span) {
+            if !have_bits(span) {
                 // Without memory to remember it, the block stays handed out.
                 return;
             }
@@ -79,6 +80,22 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
         (*span).retained.fetch_add(1, Relaxed);
         tell(block_bytes);
     }
+}
+
+/// Gives a span its bits for retained blocks, if it has none yet. `false` when out of memory.
+///
+/// # Safety
+/// `span` is a record of the table.
+unsafe fn have_bits(span: *mut Span) -> bool {
+    let pool = pool::POOL.lock();
+    // SAFETY: records live for ever; the bits are set once, under the lock; permanent memory is zero.
+    unsafe {
+        if (*span).retained_bits.load(Relaxed).is_null() {
+            let Some(at) = meta::permanent_within(&pool, size_of::<[AtomicU64; LIVE_WORDS]>(), 64) else { return false };
+            (*span).retained_bits.store(at as *mut _, Release);
+        }
+    }
+    true
 }
 
 /// Counts bytes for the calling thread, and now and then for all.
