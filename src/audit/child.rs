@@ -3,48 +3,56 @@
 use core::sync::atomic::Ordering;
 
 use super::census::{Census, Scene};
+use super::frozen::Moment;
 use super::labels::Labels;
 use super::records::Head;
 use super::settings::Settings;
-use super::snapshot::{self, Moment, status};
-use super::{census_file, plain, records, suppressions};
+use super::snapshot::{self, Handoff, status};
+use super::{Trigger, census_file, plain, records, suppressions};
 use crate::meta::{self, Array, Mark};
 use crate::roots::threads::Thread;
 use crate::sys::text::{STDERR, Writer};
 use crate::sys::{clock, guard, own_stack, process, sealed};
 
-/// Audits the snapshot and ends the process.
-pub fn main(moment: &Moment<'_>, settings: &'static Settings) -> ! {
+/// Audits the snapshot and ends the process with one of [`status`].
+pub fn main(moment: &Moment<'_>, trigger: Trigger, handoff: &Handoff, settings: &'static Settings) {
     // SAFETY: this is the child.
     unsafe { set_apart() };
     let mark = meta::mark();
+    on_a_large_stack(&mut || {
+        // SAFETY: this is the child.
+        let status = match unsafe { audit(moment, trigger, handoff, settings, mark) } {
+            Some(0) => status::CLEAN,
+            Some(failing) => {
+                handoff.failing.store(failing, Ordering::Release);
+                status::FAILING
+            }
+            None => status::NO_MEMORY,
+        };
+        handoff.done.store(1, Ordering::Release);
+        process::exit(status)
+    });
+}
+
+/// Runs on a stack of its own, if there is memory for one.
+pub fn on_a_large_stack(work: &mut dyn FnMut()) {
     if let Some(mut stack) = Array::<u8>::new(STACK_BYTES) {
         let top = stack.as_mut_ptr_range().end as usize;
         // SAFETY: fresh memory that is nobody else's.
-        unsafe { own_stack::call(top, || work(moment, settings, mark)) };
+        unsafe { own_stack::call(top, work) };
+    } else {
+        work();
     }
-    work(moment, settings, mark)
-}
-
-fn work(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) -> ! {
-    // SAFETY: this is the child.
-    let status = match unsafe { audit(moment, settings, mark) } {
-        Some(0) => status::CLEAN,
-        Some(failing) => {
-            moment.handoff.failing.store(failing, Ordering::Release);
-            status::FAILING
-        }
-        None => status::NO_MEMORY,
-    };
-    moment.handoff.done.store(1, Ordering::Release);
-    process::exit(status)
 }
 
 /// The stack that the child works on: the program may have called us on a small one, and its `tp_traverse` functions may go deep.
 const STACK_BYTES: usize = 16 << 20;
 
 /// Takes the child out of the program's way: its descriptors are not kept open, it leaves no core file, and faults come back.
-unsafe fn set_apart() {
+///
+/// # Safety
+/// In the snapshot child.
+pub unsafe fn set_apart() {
     // SAFETY: plain system calls on this process alone.
     unsafe {
         libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
@@ -55,12 +63,14 @@ unsafe fn set_apart() {
     }
 }
 
-unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) -> Option<u32> {
-    let threads = |each: &mut dyn FnMut(Thread)| {
-        each(Thread::own(moment.stack_pointer, moment.thread_pointer));
-        moment.world.threads().for_each(|t| each(Thread::from_stopped(t)));
-        moment.world.unstopped().for_each(|t| each(Thread::from_unstopped(t)));
-    };
+unsafe fn audit(
+    moment: &Moment<'_>,
+    trigger: Trigger,
+    handoff: &Handoff,
+    settings: &'static Settings,
+    mark: Mark,
+) -> Option<u32> {
+    let threads = |each: &mut dyn FnMut(Thread)| moment.for_each_thread(each);
     let scene = Scene {
         modules: moment.modules,
         control: moment.control,
@@ -72,7 +82,7 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) ->
         gil: moment.gil,
         mark,
         // SAFETY: the shared page stays where it is until the child ends.
-        traversing: unsafe { &*(&raw const moment.handoff.traversing) },
+        traversing: unsafe { &*(&raw const handoff.traversing) },
     };
     // SAFETY: in the child, guarded.
     let mut census = unsafe { Census::take(&scene, settings)? };
@@ -94,7 +104,7 @@ unsafe fn audit(moment: &Moment<'_>, settings: &'static Settings, mark: Mark) ->
     if left_out > 0 {
         census.degrade("objects in findings for which there was no room", 0, left_out);
     }
-    report(&mut census, moment, settings)
+    report(&mut census, moment, trigger, handoff, settings)
 }
 
 fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
@@ -113,18 +123,18 @@ fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
     }
 }
 
-fn report(census: &mut Census, moment: &Moment<'_>, settings: &Settings) -> Option<u32> {
+fn report(census: &mut Census, moment: &Moment<'_>, trigger: Trigger, handoff: &Handoff, settings: &Settings) -> Option<u32> {
     let mut labels = Labels::new(census)?;
     suppressions::apply(census, &mut labels, &settings.suppressions);
     let mut turns = 0;
-    while moment.handoff.pause_ns.load(Ordering::Acquire) == 0 && turns < 1000 {
+    while handoff.pause_ns.load(Ordering::Acquire) == 0 && turns < 1000 {
         clock::sleep_ns(100_000);
         turns += 1;
     }
     let head = Head {
-        trigger: moment.trigger.name(),
+        trigger: trigger.name(),
         pid: moment.pid,
-        pause_us: moment.handoff.pause_ns.load(Ordering::Acquire) / 1000,
+        pause_us: handoff.pause_ns.load(Ordering::Acquire) / 1000,
         total_ms: (clock::monotonic_ns() - moment.started_ns) / 1_000_000,
         torn: !moment.consistent,
     };

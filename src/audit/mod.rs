@@ -1,7 +1,7 @@
 //! The audit: a snapshot, a child that does the work, a report.
 //!
-//! One audit walked through: [`entry::audit_here`] pushes the registers; [`snapshot::run`] gathers the modules, takes the heap's locks, stops the
-//! threads, clones the process and lets everyone go; in the child, [`child::main`] takes the [`census`], compares reachable objects
+//! One audit walked through: [`entry::audit_here`] pushes the registers; [`snapshot::run`] has [`frozen::take`] gather the modules, take the heap's locks, stop the
+//! threads, clone the process and let everyone go; in the child, [`child::main`] takes the [`census`], compares reachable objects
 //! ([`references`]), classifies what is [`lost`], looks for [`untraversed`] references and for [`holders`], and writes the
 //! [`records`] and the [`plain`] lines.
 
@@ -11,6 +11,7 @@ pub mod child;
 pub mod cycles;
 pub mod entry;
 pub mod findings;
+pub mod frozen;
 pub mod holders;
 pub mod json;
 pub mod known;

@@ -1,18 +1,13 @@
-//! The snapshot: stop, clone, go on.
+//! An audit as the program sees it: one at a time, its child waited for or left to itself, its failures told.
 
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::records;
 use super::settings::Settings;
-use super::{Failure, Trigger, child, suspects};
-use crate::heap;
-use crate::python::runtime::Runtime;
-use crate::roots::control_block::ControlBlock;
-use crate::roots::modules::Modules;
-use crate::sys::process::{self, Ended, Shared, Side};
+use super::{Failure, Trigger, child, frozen, suspects};
+use crate::sys::process::{self, Ended, Shared};
 use crate::sys::text::Writer;
-use crate::sys::{clock, stop, text};
+use crate::sys::{clock, text};
 
 /// What parent and child tell each other through a shared page. All zero at first.
 #[derive(Default)]
@@ -25,34 +20,6 @@ pub struct Handoff {
     pub done: AtomicU32,
     /// Written by the child: the type whose `tp_traverse` is being called, 0 for none.
     pub traversing: AtomicUsize,
-}
-
-/// Everything the child needs to know of the moment of the clone.
-pub struct Moment<'a> {
-    /// What asked for it.
-    pub trigger: Trigger,
-    /// The modules.
-    pub modules: &'a Modules,
-    /// glibc's layout.
-    pub control: ControlBlock,
-    /// The stopped threads.
-    pub world: &'a stop::StoppedWorld,
-    /// Where the auditing thread's registers were pushed.
-    pub stack_pointer: usize,
-    /// Its thread pointer.
-    pub thread_pointer: usize,
-    /// The interpreter, if it is running.
-    pub runtime: Option<&'static Runtime>,
-    /// The auditing thread holds the GIL.
-    pub gil: bool,
-    /// Nobody else holds it.
-    pub consistent: bool,
-    /// The program's process id.
-    pub pid: i32,
-    /// When the stop began, monotonic ns.
-    pub started_ns: u64,
-    /// The shared page.
-    pub handoff: &'a Handoff,
 }
 
 /// The child's exit statuses: none that a function of the program would end it with.
@@ -150,75 +117,29 @@ impl From<Failure> for Attempt {
 
 fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) -> Result<i32, Attempt> {
     finish_running(settings);
-    let runtime = Runtime::get().filter(|r| r.initialized());
-    let gil = runtime.is_some_and(Runtime::holds_gil);
-    let thread_pointer = stop::thread_pointer();
-    let refused = |what: &str| {
-        given_up(trigger, settings, format_args!("the system refused {what}"));
-        Failure::Refused
-    };
-    let modules = Modules::gather(thread_pointer).ok_or_else(|| refused("memory"))?;
-    let control = ControlBlock::look_up();
     // SAFETY: zeros are a Handoff.
-    let handoff = unsafe { Shared::<Handoff>::new() }.ok_or_else(|| refused("memory"))?;
-    let started_ns = clock::monotonic_ns();
-    let blocked = block_signals();
-    heap::lock_all();
-    let Some(world) = stop::stop_world() else {
-        // SAFETY: taken above.
-        unsafe { heap::unlock_all() };
-        restore_signals(&blocked);
-        return Err(refused("the handler of the signal that stops threads").into());
+    let handoff = unsafe { Shared::<Handoff>::new() };
+    let taken = match &handoff {
+        Some(handoff) => {
+            frozen::take(stack_pointer, true, &handoff.pause_ns, &|moment| child::main(moment, trigger, handoff, settings))
+        }
+        None => Err("memory"),
     };
-    // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
-    let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
-    let moment = Moment {
-        trigger,
-        modules: &modules,
-        control,
-        world: &world,
-        stack_pointer,
-        thread_pointer,
-        runtime,
-        gil,
-        consistent: gil || idle || runtime.is_none(),
-        pid: pid(),
-        started_ns,
-        handoff: &handoff,
+    let (Some(handoff), Ok(child)) = (&handoff, taken) else {
+        given_up(trigger, settings, format_args!("the system refused {}", taken.err().unwrap_or("memory")));
+        return Err(Failure::Refused.into());
     };
-    // SAFETY: the child runs child::main, which ends by _exit.
-    match unsafe { process::clone_snapshot() } {
-        Some(Side::Child) => {
-            // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
-            unsafe { heap::unlock_all() };
-            child::main(&moment, settings)
-        }
-        Some(Side::Parent(child)) => {
-            // The locks first: threads that wake up may want them at once.
-            // SAFETY: taken above.
-            unsafe { heap::unlock_all() };
-            world.release(|now_ns| handoff.pause_ns.store((now_ns - started_ns).max(1), Ordering::Release));
-            restore_signals(&blocked);
-            if trigger == Trigger::Signal {
-                RUNNING.store(child, Ordering::Release);
-                return Ok(0);
-            }
-            let ended = wait(child, settings.deadline_s);
-            let by_itself = handoff.done.load(Ordering::Acquire) != 0 || !matches!(ended, Ended::Exited(_) | Ended::Signalled(_));
-            if !by_itself && suspects::add(handoff.traversing.load(Ordering::Acquire)) {
-                return Err(Attempt::Again);
-            }
-            conclude(ended, trigger, settings)?;
-            Ok(handoff.failing.load(Ordering::Acquire) as i32)
-        }
-        None => {
-            // SAFETY: taken above.
-            unsafe { heap::unlock_all() };
-            drop(world);
-            restore_signals(&blocked);
-            Err(refused("to clone the process").into())
-        }
+    if trigger == Trigger::Signal {
+        RUNNING.store(child, Ordering::Release);
+        return Ok(0);
     }
+    let ended = wait(child, settings.deadline_s);
+    let by_itself = handoff.done.load(Ordering::Acquire) != 0 || !matches!(ended, Ended::Exited(_) | Ended::Signalled(_));
+    if !by_itself && suspects::add(handoff.traversing.load(Ordering::Acquire)) {
+        return Err(Attempt::Again);
+    }
+    conclude(ended, trigger, settings)?;
+    Ok(handoff.failing.load(Ordering::Acquire) as i32)
 }
 
 /// Waits for an audit that a signal asked for, and notes what it found.
@@ -304,24 +225,7 @@ impl Settings {
     }
 }
 
-fn pid() -> i32 {
+pub(super) fn pid() -> i32 {
     // SAFETY: takes no arguments.
     unsafe { libc::getpid() }
-}
-
-/// The child must not run the program's handlers, and the parent must not be interrupted while it holds the heap's locks.
-fn block_signals() -> libc::sigset_t {
-    let mut all = MaybeUninit::uninit();
-    let mut old = MaybeUninit::uninit();
-    // SAFETY: sigfillset fills the set; sigprocmask fills the old one.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
-        old.assume_init()
-    }
-}
-
-fn restore_signals(old: &libc::sigset_t) {
-    // SAFETY: a set that pthread_sigmask gave.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, core::ptr::null_mut()) };
 }

@@ -8,7 +8,7 @@
 //! program with threads, POSIX allows no `malloc` in the child. `vfork` and `posix_spawn` share memory and stop the parent's
 //! thread: the child simply uses its cache.
 
-use crate::audit::snapshot;
+use crate::audit::{frozen, snapshot};
 use crate::heap;
 
 extern "C" fn prepare() {
@@ -27,6 +27,7 @@ extern "C" fn child() {
         heap::after_fork_in_child();
     }
     snapshot::forget_running();
+    frozen::forget_taking();
 }
 
 /// Registers the handlers. `false` when the C library has no memory for them.

@@ -1,0 +1,139 @@
+//! The frozen moment: stop the threads, clone the process, go on. What the child does with it is its caller's business.
+
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::heap;
+use crate::python::runtime::Runtime;
+use crate::roots::control_block::ControlBlock;
+use crate::roots::modules::Modules;
+use crate::roots::threads::Thread;
+use crate::sys::process::{self, Side};
+use crate::sys::{clock, stop};
+
+/// Everything the child needs to know of the moment of the clone.
+pub struct Moment<'a> {
+    /// The modules.
+    pub modules: &'a Modules,
+    /// glibc's layout.
+    pub control: ControlBlock,
+    /// The stopped threads.
+    pub world: &'a stop::StoppedWorld,
+    /// Where the auditing thread's registers were pushed.
+    pub stack_pointer: usize,
+    /// Its thread pointer.
+    pub thread_pointer: usize,
+    /// The interpreter, if it is running.
+    pub runtime: Option<&'static Runtime>,
+    /// The auditing thread holds the GIL.
+    pub gil: bool,
+    /// Nobody else holds it.
+    pub consistent: bool,
+    /// The program's process id.
+    pub pid: i32,
+    /// When the stop began, monotonic ns.
+    pub started_ns: u64,
+}
+
+impl Moment<'_> {
+    /// Calls `each` with every thread: the one that took the snapshot, those that stand still, and what is known of the others.
+    pub fn for_each_thread(&self, each: &mut dyn FnMut(Thread)) {
+        each(Thread::own(self.stack_pointer, self.thread_pointer));
+        self.world.threads().for_each(|t| each(Thread::from_stopped(t)));
+        self.world.unstopped().for_each(|t| each(Thread::from_unstopped(t)));
+    }
+}
+
+/// Somebody is stopping the world.
+static TAKING: AtomicBool = AtomicBool::new(false);
+
+/// Takes a snapshot. `child` runs in it, and its process ends; the program's threads go on as soon as it is made, and `pause_ns` then has how long they
+/// stood still. Answers the child's process id, or what the system refused. If another thread is at it: waits, or (`wait` is off) refuses.
+pub fn take(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, child: &dyn Fn(&Moment<'_>)) -> Result<i32, &'static str> {
+    while TAKING.swap(true, Ordering::AcqRel) {
+        if !wait {
+            return Err("a second snapshot at a time");
+        }
+        clock::sleep_ns(200_000);
+    }
+    let taken = take_alone(stack_pointer, pause_ns, child);
+    TAKING.store(false, Ordering::Release);
+    taken
+}
+
+/// In a child made by fork: whoever was at it is not here.
+pub fn forget_taking() {
+    TAKING.store(false, Ordering::Release);
+}
+
+fn take_alone(stack_pointer: usize, pause_ns: &AtomicU64, child: &dyn Fn(&Moment<'_>)) -> Result<i32, &'static str> {
+    let runtime = Runtime::get().filter(|r| r.initialized());
+    let gil = runtime.is_some_and(Runtime::holds_gil);
+    let thread_pointer = stop::thread_pointer();
+    let modules = Modules::gather(thread_pointer).ok_or("memory")?;
+    let control = ControlBlock::look_up();
+    let started_ns = clock::monotonic_ns();
+    let blocked = block_signals();
+    heap::lock_all();
+    let Some(world) = stop::stop_world() else {
+        // SAFETY: taken above.
+        unsafe { heap::unlock_all() };
+        restore_signals(&blocked);
+        return Err("the handler of the signal that stops threads");
+    };
+    // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
+    let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
+    let moment = Moment {
+        modules: &modules,
+        control,
+        world: &world,
+        stack_pointer,
+        thread_pointer,
+        runtime,
+        gil,
+        consistent: gil || idle || runtime.is_none(),
+        pid: super::snapshot::pid(),
+        started_ns,
+    };
+    // SAFETY: the child runs `child` and ends by _exit.
+    match unsafe { process::clone_snapshot() } {
+        Some(Side::Child) => {
+            // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
+            unsafe { heap::unlock_all() };
+            child(&moment);
+            process::exit(0)
+        }
+        Some(Side::Parent(child)) => {
+            // The locks first: threads that wake up may want them at once.
+            // SAFETY: taken above.
+            unsafe { heap::unlock_all() };
+            world.release(|now_ns| pause_ns.store((now_ns - started_ns).max(1), Ordering::Release));
+            restore_signals(&blocked);
+            Ok(child)
+        }
+        None => {
+            // SAFETY: taken above.
+            unsafe { heap::unlock_all() };
+            drop(world);
+            restore_signals(&blocked);
+            Err("to clone the process")
+        }
+    }
+}
+
+/// The child must not run the program's handlers, and the parent must not be interrupted while it holds the heap's locks.
+fn block_signals() -> libc::sigset_t {
+    let mut all = MaybeUninit::uninit();
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: sigfillset fills the set; sigprocmask fills the old one.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
+        old.assume_init()
+    }
+}
+
+fn restore_signals(old: &libc::sigset_t) {
+    // SAFETY: a set that pthread_sigmask gave.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, core::ptr::null_mut()) };
+}
