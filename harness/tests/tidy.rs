@@ -8,7 +8,7 @@ use std::process::Command;
 const LINES_MAX: usize = 450;
 
 /// Files that are longer, and how long they may get. None is to be added.
-const LONGER: [(&str, usize); 2] = [("src/heap/slab.rs", 600), ("harness/extensions/seeded.c", 550)];
+const LONGER: [(&str, usize); 1] = [("harness/extensions/seeded.c", 550)];
 
 /// How many lines above unsafe code its reason may stand.
 const REASON_WITHIN: usize = 4;

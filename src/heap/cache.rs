@@ -9,9 +9,9 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 use super::Domain;
+use super::abandoned;
 use super::free_list;
 use super::size_class::{self, CLASSES, DIRECT, MAX_DIRECT_SIZE};
-use super::slab;
 use super::span::Span;
 use crate::meta;
 use crate::sys::lock::{Ranked, rank};
@@ -142,7 +142,7 @@ pub fn release_mine() {
                 set_bin(cache, domain, class, NO_SLAB);
                 while !span.is_null() && span != NO_SLAB {
                     let next = (*span).next;
-                    slab::abandon(span);
+                    abandoned::abandon(span);
                     span = next;
                 }
             }
@@ -162,7 +162,7 @@ fn give_back(cache: *mut Cache) {
 }
 
 /// In a child made by fork, which has only the calling thread: empties all other caches. Their slabs are dealt with by
-/// [`slab::orphan_all_but`]; the lists in the dead threads' caches may be half changed and are not read.
+/// [`abandoned::orphan_all_but`]; the lists in the dead threads' caches may be half changed and are not read.
 pub fn forget_all_but_mine() {
     let mut cache = CACHES.lock().all;
     let mine = mine();

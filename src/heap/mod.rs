@@ -8,14 +8,18 @@
 //! thread is outside what C allows. It does no harm unless it interrupts `malloc` between reading and writing the list head of
 //! the same slab (a few instructions; both would get the same block), or a holder of a lock here (it would wait for itself).
 
+pub mod abandoned;
 pub mod cache;
 pub mod free_list;
+pub mod idle;
 pub mod misuse;
 pub mod modes;
 pub mod page_map;
 pub mod pool;
 pub mod region;
+pub mod remote;
 pub mod retained;
+pub mod single;
 pub mod size_class;
 pub mod slab;
 pub mod span;
@@ -130,7 +134,7 @@ fn allocate_class(class: usize, domain: Domain) -> *mut u8 {
 }
 
 fn allocate_single(size: usize, align: usize, domain: Domain) -> *mut u8 {
-    let span = pool::new_single(size, align, domain);
+    let span = single::new_single(size, align, domain);
     if span.is_null() {
         return null_mut();
     }
@@ -200,7 +204,7 @@ unsafe fn free_at_once(span: *mut Span, at: usize) {
                 return slab::push(span, at);
             }
         }
-        slab::free_slow(span, at);
+        remote::free_slow(span, at);
     }
 }
 
@@ -267,11 +271,11 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
         let span = page_map::span_at(ptr as usize);
         // SAFETY: the block is the caller's and has a span of its own: slabs' blocks are smaller.
         unsafe {
-            if pool::resize_in_place(span, size) {
+            if single::resize_in_place(span, size) {
                 return ptr;
             }
-            if !retaining && (*span).kind.load(Relaxed) == kind::HUGE && size > pool::MAX_LARGE_BYTES {
-                let moved = pool::remap_huge(span, size);
+            if !retaining && (*span).kind.load(Relaxed) == kind::HUGE && size > single::MAX_LARGE_BYTES {
+                let moved = single::remap_huge(span, size);
                 if !moved.is_null() {
                     return moved;
                 }
@@ -291,7 +295,7 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
 /// Takes every lock of the heap, in the order of their ranks: nothing of it changes on other threads but what needs no lock.
 pub fn lock_all() {
     cache::CACHES.lock_and_keep();
-    slab::ABANDONED.lock_and_keep();
+    abandoned::ABANDONED.lock_and_keep();
     pool::POOL.lock_and_keep();
     meta::META.lock_and_keep();
 }
@@ -302,7 +306,7 @@ pub fn try_lock_all() -> bool {
     if !cache::CACHES.try_lock_and_keep() {
         return false;
     }
-    if slab::ABANDONED.try_lock_and_keep() {
+    if abandoned::ABANDONED.try_lock_and_keep() {
         if pool::POOL.try_lock_and_keep() {
             if meta::META.try_lock_and_keep() {
                 return true;
@@ -311,7 +315,7 @@ pub fn try_lock_all() -> bool {
             unsafe { pool::POOL.release_kept() };
         }
         // SAFETY: taken above.
-        unsafe { slab::ABANDONED.release_kept() };
+        unsafe { abandoned::ABANDONED.release_kept() };
     }
     // SAFETY: taken above.
     unsafe { cache::CACHES.release_kept() };
@@ -327,7 +331,7 @@ pub unsafe fn unlock_all() {
     unsafe {
         meta::META.release_kept();
         pool::POOL.release_kept();
-        slab::ABANDONED.release_kept();
+        abandoned::ABANDONED.release_kept();
         cache::CACHES.release_kept();
     }
 }
@@ -340,6 +344,6 @@ pub unsafe fn after_fork_in_child() {
     if cache::others_exist() {
         cache::forget_all_but_mine();
         // SAFETY: the caller's duty.
-        unsafe { slab::orphan_all_but(cache::mine() as usize) };
+        unsafe { abandoned::orphan_all_but(cache::mine() as usize) };
     }
 }

@@ -7,17 +7,14 @@ use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 use super::Domain;
 use super::free_list::END;
+use super::idle;
 use super::page_map;
 use super::region::Region;
 use super::size_class;
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
 use crate::sys::lock::{Held, Ranked, rank};
-use crate::sys::memory::{self, GRANULE, PAGE};
-use crate::sys::raw;
-
-/// Blocks larger than this get a mapping of their own, which goes back to the system as a whole.
-pub const MAX_LARGE_BYTES: usize = 16 << 20;
+use crate::sys::memory::{self, GRANULE};
 
 const REGIONS: usize = 4096;
 const REGION_BYTES_MIN: usize = 64 << 20;
@@ -25,32 +22,24 @@ const REGION_BYTES_MAX: usize = 1 << 30;
 /// Regions start at multiples of this, so that a huge page can back them from the start.
 const REGION_ALIGN: usize = 2 << 20;
 
-/// Freed memory that has lain idle for a whole epoch goes back to the system at its end. (Epochs end only when spans are released: a
-/// program that does nothing gives nothing back.)
-const EPOCH_NS: u64 = 250_000_000;
-/// Less than this is not worth asking for the time.
-const DIRTY_GRANULES_MIN: usize = (4 << 20) / GRANULE;
-/// More than this, and half of what is in use, goes back at once.
-const DIRTY_GRANULES_MAX: usize = (64 << 20) / GRANULE;
-
 /// From this size on the heap asks for huge pages: faults, and the copying of page tables for a snapshot, then cost a five-hundredth.
 /// Smaller programs would only grow by them.
 const HUGE_PAGES_FROM: usize = (128 << 20) / GRANULE;
 
 pub(crate) struct Pool {
-    regions: [Region; REGIONS],
-    count: usize,
+    pub regions: [Region; REGIONS],
+    pub count: usize,
     /// No region before this one has a free granule.
     first_with_room: usize,
     /// Records that describe nothing, linked by `next`.
     unused: *mut Span,
-    dirty_granules: usize,
-    used_granules: usize,
+    pub dirty_granules: usize,
+    pub used_granules: usize,
     reserved_bytes: usize,
     huge_pages: bool,
     /// The least there was of `dirty_granules` since the epoch began.
-    dirty_low: usize,
-    epoch_start_ns: u64,
+    pub dirty_low: usize,
+    pub epoch_start_ns: u64,
 }
 
 // SAFETY: the pointers are to records and bitmaps that only the holder of the lock changes.
@@ -70,9 +59,10 @@ pub(crate) static POOL: Ranked<{ rank::POOL }, Pool> = Ranked::new(Pool {
 });
 
 /// Bytes in mappings of their own.
-static HUGE_BYTES: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static HUGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-type Guard<'a> = Held<'a, { rank::POOL }, Pool>;
+/// The pool, locked.
+pub(crate) type Guard<'a> = Held<'a, { rank::POOL }, Pool>;
 
 /// A fresh slab of `class` with all of its blocks uncarved, owned by `owner`. Null when out of memory.
 pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
@@ -94,48 +84,6 @@ pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
     let span = publish(&mut pool, base, bytes, kind::SLAB, fill);
     if span.is_null() {
         give_granules(&mut pool, base, bytes / GRANULE);
-    }
-    span
-}
-
-/// A span for one block of at least `size` bytes at a multiple of `align`, a power of two. Null when out of memory.
-pub fn new_single(size: usize, align: usize, domain: Domain) -> *mut Span {
-    let align = align.max(GRANULE);
-    let (Some(block), Some(bytes)) = (memory::round_up(size.max(1), PAGE), memory::round_up(size.max(1), GRANULE)) else {
-        return core::ptr::null_mut();
-    };
-    let fill = |zeroed: bool| {
-        move |span: &mut Span| {
-            span.block_bytes = block;
-            span.capacity = 1;
-            span.carved.store(1, Relaxed);
-            span.used = 1;
-            span.domain = domain as u8;
-            span.zeroed = zeroed;
-        }
-    };
-    if bytes <= MAX_LARGE_BYTES && align <= MAX_LARGE_BYTES {
-        let mut pool = POOL.lock();
-        if let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, align) {
-            let span = publish(&mut pool, base, bytes, kind::LARGE, fill(zeroed));
-            if span.is_null() {
-                give_granules(&mut pool, base, bytes / GRANULE);
-            }
-            return span;
-        }
-    }
-    // Mapped outside the lock: the kernel may take its time.
-    let Some(base) = memory::map_aligned(bytes, align) else {
-        return core::ptr::null_mut();
-    };
-    let mut pool = POOL.lock();
-    let span = publish(&mut pool, base, bytes, kind::HUGE, fill(true));
-    drop(pool);
-    if span.is_null() {
-        // SAFETY: mapped above and known to nobody.
-        unsafe { memory::unmap(base, bytes) };
-    } else {
-        HUGE_BYTES.fetch_add(bytes, Relaxed);
     }
     span
 }
@@ -167,117 +115,8 @@ pub unsafe fn release(span: *mut Span) -> bool {
         return true;
     }
     give_granules(&mut pool, base, bytes / GRANULE);
-    age(&mut pool);
+    idle::age(&mut pool);
     true
-}
-
-/// Gives back what has been idle for an epoch, or is too much.
-fn age(pool: &mut Guard<'_>) {
-    if pool.dirty_granules < DIRTY_GRANULES_MIN {
-        return;
-    }
-    let most = DIRTY_GRANULES_MAX + pool.used_granules / 2;
-    if pool.dirty_granules > most {
-        purge(pool, most / 2);
-        return;
-    }
-    let now = raw::coarse_now_ns();
-    if now.wrapping_sub(pool.epoch_start_ns) > EPOCH_NS {
-        let idle = pool.dirty_low;
-        if idle >= DIRTY_GRANULES_MIN {
-            let keep = pool.dirty_granules - idle;
-            purge(pool, keep);
-        }
-        pool.dirty_low = pool.dirty_granules;
-        pool.epoch_start_ns = now;
-    }
-}
-
-/// Changes the one block of `span` to hold at least `size` bytes, without moving it. `false`: not possible here.
-///
-/// # Safety
-/// `span` is a large or huge span whose block the caller holds.
-pub unsafe fn resize_in_place(span: *mut Span, size: usize) -> bool {
-    let (Some(block), Some(bytes)) = (memory::round_up(size.max(1), PAGE), memory::round_up(size.max(1), GRANULE)) else {
-        return false;
-    };
-    // SAFETY: the caller holds the block, so nobody else changes the record.
-    let (base, old, what) = unsafe { ((*span).base, (*span).bytes, (*span).kind.load(Relaxed)) };
-    if what != kind::LARGE || bytes > MAX_LARGE_BYTES {
-        if bytes == old {
-            // SAFETY: as above.
-            unsafe { (*span).block_bytes = block };
-        }
-        return bytes == old;
-    }
-    let mut pool = POOL.lock();
-    if bytes < old {
-        page_map::set(base + bytes, old - bytes, core::ptr::null_mut(), &mut |_| None);
-        give_granules(&mut pool, base + bytes, (old - bytes) / GRANULE);
-    } else if bytes > old {
-        let more = (bytes - old) / GRANULE;
-        let Some(region) = region_of(&mut pool, base) else {
-            return false;
-        };
-        let Some(dirty) = region.take_at((base + old - region.base) / GRANULE, more) else {
-            return false;
-        };
-        pool.dirty_granules -= dirty;
-        pool.used_granules += more;
-        if !page_map::set(base + old, bytes - old, span, &mut |size| meta::reserve_within(&pool, size)) {
-            give_granules(&mut pool, base + old, more);
-            return false;
-        }
-    }
-    // SAFETY: as above.
-    unsafe {
-        (*span).bytes = bytes;
-        (*span).block_bytes = block;
-    }
-    true
-}
-
-/// Moves the pages of a huge span so that its block holds at least `size` bytes. Returns the block's new address; null: not possible, and
-/// nothing has changed.
-///
-/// # Safety
-/// `span` is a huge span whose block the caller holds.
-pub unsafe fn remap_huge(span: *mut Span, size: usize) -> *mut u8 {
-    let (Some(block), Some(bytes)) = (memory::round_up(size, PAGE), memory::round_up(size, GRANULE)) else {
-        return core::ptr::null_mut();
-    };
-    // The target is reserved first, at a granule; the kernel then moves the pages over it.
-    let Some(target) = memory::map_aligned(bytes, GRANULE) else {
-        return core::ptr::null_mut();
-    };
-    let pool = POOL.lock();
-    // SAFETY: the caller holds the block, so nobody else changes the record.
-    let (base, old) = unsafe { ((*span).base, (*span).bytes) };
-    let mapped = page_map::set(target, bytes, span, &mut |size| meta::reserve_within(&pool, size));
-    // SAFETY: both ranges are mappings of ours: the old one the caller's block, the target known to nobody.
-    if !mapped || unsafe { !memory::move_over(base, old, target, bytes) } {
-        page_map::set(target, bytes, core::ptr::null_mut(), &mut |_| None);
-        drop(pool);
-        // SAFETY: the target holds nothing. Should the kernel have unmapped it already, the range is free and unmapping it is harmless.
-        unsafe { memory::unmap(target, bytes) };
-        return core::ptr::null_mut();
-    }
-    page_map::set(base, old, core::ptr::null_mut(), &mut |_| None);
-    // SAFETY: as above.
-    unsafe {
-        (*span).base = target;
-        (*span).bytes = bytes;
-        (*span).block_bytes = block;
-    }
-    drop(pool);
-    HUGE_BYTES.fetch_add(bytes, Relaxed);
-    HUGE_BYTES.fetch_sub(old, Relaxed);
-    target as *mut u8
-}
-
-/// Gives all memory kept for reuse back to the system. Whether there was any.
-pub fn trim() -> bool {
-    purge(&mut POOL.lock(), 0) > 0
 }
 
 /// What the heap holds.
@@ -319,7 +158,7 @@ pub fn in_region(address: usize) -> bool {
 }
 
 /// Takes a record, describes the span in it and makes the page map name it. Null when the shim's own memory cannot be had.
-fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8, fill: impl FnOnce(&mut Span)) -> *mut Span {
+pub(crate) fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8, fill: impl FnOnce(&mut Span)) -> *mut Span {
     let mut span = pool.unused;
     if span.is_null() {
         span = TABLE.grow(|bytes| meta::reserve_within(pool, bytes));
@@ -356,7 +195,7 @@ fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8, fill: impl
 }
 
 /// Finds granules in a region, reserving a new one if need be (the second round then finds room in it). Returns their address and whether all of it reads as zero.
-fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(usize, bool)> {
+pub(crate) fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(usize, bool)> {
     loop {
         let until = pool.count;
         let mut from = pool.first_with_room;
@@ -381,7 +220,8 @@ fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(us
     }
 }
 
-fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
+/// Takes granules back; their memory counts as dirty.
+pub(crate) fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
     let until = pool.count;
     let found = pool.regions.iter_mut().take(until).position(|r| base >= r.base && base < r.base + r.bytes());
     let Some(index) = found else { return };
@@ -393,7 +233,8 @@ fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
     pool.dirty_granules += count;
 }
 
-fn region_of<'a>(pool: &'a mut Guard<'_>, address: usize) -> Option<&'a mut Region> {
+/// The region that an address lies in.
+pub(crate) fn region_of<'a>(pool: &'a mut Guard<'_>, address: usize) -> Option<&'a mut Region> {
     let until = pool.count;
     pool.regions.iter_mut().take(until).find(|r| address >= r.base && address < r.base + r.bytes())
 }
@@ -429,18 +270,4 @@ fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
     pool.count += 1;
     pool.reserved_bytes += want;
     Some(())
-}
-
-/// Discards the contents of all dirty granules but the `keep` lowest. Returns how many there were.
-#[cold]
-fn purge(pool: &mut Guard<'_>, mut keep: usize) -> usize {
-    let until = pool.count;
-    let mut cleaned = 0;
-    for region in pool.regions.iter_mut().take(until) {
-        // SAFETY: dirty granules belong to no span, so nobody needs their contents.
-        cleaned += region.clean_dirty(&mut keep, &mut |at, bytes| unsafe { memory::discard(at, bytes) });
-    }
-    pool.dirty_granules -= cleaned;
-    pool.dirty_low = pool.dirty_low.min(pool.dirty_granules);
-    cleaned
 }

@@ -1,7 +1,7 @@
 //! Fork: the child has one thread and must find a heap that works.
 //!
 //! Before the fork all heap locks are taken, so that what they guard is whole in the child. What threads do without a lock may be half
-//! done there: the slabs of threads that are gone are abandoned and their counts made anew (see `heap::slab`).
+//! done there: the slabs of threads that are gone are abandoned and their counts made anew (see `heap::abandoned`).
 //!
 //! Handlers to prepare run last-registered first and those for the child first-registered first. Ours are registered when the shim is loaded,
 //! before the program's: so its own handlers may allocate, before and after. `_Fork` and raw clones run no handlers; after them, in a

@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 
 use libc::{c_int, c_void, size_t};
 
-use crate::heap::{self, Domain, misuse, pool};
+use crate::heap::{self, Domain, idle, misuse, pool};
 use crate::sys::text;
 
 fn set_errno(value: c_int) {
@@ -218,7 +218,7 @@ pub unsafe extern "C" fn cfree(ptr: *mut c_void) {
 /// Gives memory kept for reuse back to the system. 1 if there was any.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_trim(_pad: size_t) -> c_int {
-    c_int::from(pool::trim())
+    c_int::from(idle::trim())
 }
 
 /// Tuning parameters of glibc's malloc have no meaning here: accepted and ignored.

@@ -1,0 +1,182 @@
+//! Slabs without an owner but with free blocks: their thread has ended. Threads in need of a slab look here first.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicUsize, Ordering::*};
+
+use super::Domain;
+use super::cache::Cache;
+use super::free_list;
+use super::pool;
+use super::remote::{claim, collect, detach, mend};
+use super::size_class::CLASSES;
+use super::slab::carve;
+use super::span::{DETACHED, Span, TABLE, kind};
+use crate::sys::lock::{Ranked, rank};
+
+/// The lists, per domain and class, linked by `next` and `previous`, ended by null.
+pub(crate) struct Abandoned {
+    heads: [[*mut Span; CLASSES]; 2],
+}
+
+// SAFETY: the lists change only under the lock.
+unsafe impl Send for Abandoned {}
+
+pub(crate) static ABANDONED: Ranked<{ rank::ABANDONED }, Abandoned> =
+    Ranked::new(Abandoned { heads: [[null_mut(); CLASSES]; 2] });
+
+/// How many slabs are on the lists, per domain and class: so that a look at an empty list needs no lock.
+static ABANDONED_COUNT: [[AtomicUsize; CLASSES]; 2] = [const { [const { AtomicUsize::new(0) }; CLASSES] }; 2];
+
+/// Lets go of a slab at the end of its thread: back to the pool if it is empty, else to be adopted.
+///
+/// # Safety
+/// The calling thread owns the slab, and it is in no bin.
+pub unsafe fn abandon(span: *mut Span) {
+    // SAFETY: the slab belongs to the calling thread until the bit is set.
+    unsafe {
+        collect(span);
+        if (*span).used == 0 {
+            pool::release(span);
+            return;
+        }
+        (*span).owner.store(0, Relaxed);
+        add(span);
+    }
+}
+
+/// Puts a slab on the list of abandoned ones and lets it go.
+///
+/// # Safety
+/// The slab belongs to the calling thread and is on no list.
+pub unsafe fn add(span: *mut Span) {
+    // SAFETY: the caller's duty.
+    unsafe { list(span, &mut ABANDONED.lock()) };
+}
+
+/// Takes a slab off the list of abandoned ones, if it is there.
+///
+/// # Safety
+/// The calling thread has claimed the slab.
+pub unsafe fn forget(span: *mut Span) {
+    // SAFETY: the record lives for ever, and only threads with the lock list or unlist.
+    unsafe {
+        if (*span).listed.load(Relaxed) {
+            let mut abandoned = ABANDONED.lock();
+            if (*span).listed.load(Relaxed) {
+                unlist(span, &mut abandoned);
+            }
+        }
+    }
+}
+
+/// Puts a slab on the list of abandoned ones and sets the bit.
+///
+/// # Safety
+/// The slab belongs to the caller and is on no list.
+unsafe fn list(span: *mut Span, abandoned: &mut Abandoned) {
+    // SAFETY: the lists belong to the holder of the lock, the slab to the caller until the last line.
+    unsafe {
+        let (domain, class) = ((*span).domain as usize, (*span).class as usize);
+        let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) else {
+            return;
+        };
+        (*span).next = *head;
+        (*span).previous = null_mut();
+        if let Some(first) = head.as_mut() {
+            first.previous = span;
+        }
+        *head = span;
+        count_of(domain, class, 1);
+        (*span).listed.store(true, Relaxed);
+        (*span).remote.fetch_or(DETACHED, Release);
+    }
+}
+
+/// Takes a slab off the list of abandoned ones.
+///
+/// # Safety
+/// The slab is listed, and `abandoned` is what the lock guards.
+unsafe fn unlist(span: *mut Span, abandoned: &mut Abandoned) {
+    // SAFETY: listed slabs' links belong to the holder of the lock.
+    unsafe {
+        let (domain, class) = ((*span).domain as usize, (*span).class as usize);
+        let (next, previous) = ((*span).next, (*span).previous);
+        if !next.is_null() {
+            (*next).previous = previous;
+        }
+        if previous.is_null() {
+            if let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) {
+                *head = next;
+            }
+        } else {
+            (*previous).next = next;
+        }
+        count_of(domain, class, usize::MAX);
+        (*span).listed.store(false, Relaxed);
+    }
+}
+
+fn count_of(domain: usize, class: usize, add: usize) -> usize {
+    ABANDONED_COUNT.get(domain).and_then(|c| c.get(class)).map_or(0, |c| c.fetch_add(add, Relaxed))
+}
+
+/// Adopts an abandoned slab that has a free block; null if there is none.
+///
+/// # Safety
+/// `cache` is the calling thread's and not the empty one.
+pub unsafe fn adopt(cache: *mut Cache, domain: Domain, class: usize) -> *mut Span {
+    // SAFETY: a claimed slab belongs to the calling thread.
+    unsafe {
+        while count_of(domain as usize, class, 0) > 0 {
+            let mut abandoned = ABANDONED.lock();
+            let head = abandoned.heads.get(domain as usize).and_then(|h| h.get(class)).copied().unwrap_or(null_mut());
+            if head.is_null() {
+                break;
+            }
+            unlist(head, &mut abandoned);
+            // Still under the lock: else another thread could adopt, abandon and list it again meanwhile, and it would be owned and listed. If the claim
+            // fails, a thread that frees a block was faster; it waits for the lock, finds the slab unlisted and is content with that.
+            let claimed = claim(head);
+            drop(abandoned);
+            if !claimed {
+                continue;
+            }
+            (*head).owner.store(cache as usize, Relaxed);
+            mend(head);
+            if !free_list::is_end((*head).free) || collect(head) || carve(head) {
+                return head;
+            }
+            if !detach(head, cache as usize) {
+                collect(head);
+                return head;
+            }
+        }
+        null_mut()
+    }
+}
+
+/// In a child made by fork: every slab whose owner was another thread becomes abandoned. The span table is walked, not the dead
+/// threads' lists, which may be half changed. A slab that was changing hands has no owner and no bit; it is treated the same.
+///
+/// # Safety
+/// No other thread exists, and the calling one holds no lock of the heap.
+pub unsafe fn orphan_all_but(mine: usize) {
+    let mut abandoned = ABANDONED.lock();
+    for id in 0..TABLE.count() {
+        let span = TABLE.get(id);
+        // SAFETY: the record lives for ever, and no other thread exists that could change it.
+        unsafe {
+            let owner = (*span).owner.load(Relaxed);
+            if (*span).kind.load(Relaxed) != kind::SLAB || owner == mine || (*span).remote.load(Relaxed) & DETACHED != 0 {
+                continue;
+            }
+            (*span).owner.store(0, Relaxed);
+            (*span).torn.store(true, Relaxed);
+            if (*span).listed.load(Relaxed) {
+                (*span).remote.fetch_or(DETACHED, Relaxed);
+            } else {
+                list(span, &mut abandoned);
+            }
+        }
+    }
+}
