@@ -1,6 +1,6 @@
 /* Several threads fork while another audits: each child has a heap that works, and each parent finds its own child and no other.
  *
- *     snapshot_fork AUDITS
+ *     snapshot_fork AUDITS [FORKERS]
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@
 
 extern int gcshim_audit(void) __attribute__((weak));
 
-#define FORKERS 3
+#define FORKERS_MAX 16
 
 static atomic_int stop, wrong, forks;
 
@@ -49,9 +49,11 @@ static void *fork_again_and_again(void *unused)
 
 int main(int argc, char **argv)
 {
-    int audits = argc < 2 ? 0 : atoi(argv[1]);
-    pthread_t threads[FORKERS];
-    for (int i = 0; i < FORKERS; i++)
+    int audits = argc < 2 ? 0 : atoi(argv[1]), forkers = argc < 3 ? 3 : atoi(argv[2]);
+    pthread_t threads[FORKERS_MAX];
+    if (forkers < 1 || forkers > FORKERS_MAX)
+        return 2;
+    for (int i = 0; i < forkers; i++)
         if (gcshim_audit == NULL || pthread_create(&threads[i], NULL, fork_again_and_again, NULL) != 0)
             return 2;
     for (int i = 0; i < audits || forks == 0; i++)
@@ -60,7 +62,7 @@ int main(int argc, char **argv)
             wrong = 1;
         }
     stop = 1;
-    for (int i = 0; i < FORKERS; i++)
+    for (int i = 0; i < forkers; i++)
         pthread_join(threads[i], NULL);
     if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD) {
         printf("a child is left\n");

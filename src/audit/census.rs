@@ -139,7 +139,11 @@ impl Census {
             census.degrade("/proc/self/maps could not be read: not all roots are known, so counts were not compared and nothing was looked for that is lost", 0, 1);
         }
         if census.roots.left_out > 0 {
-            census.degrade("memory ranges for which there was no room were not scanned", 0, u64::from(census.roots.left_out));
+            census.degrade(
+                "memory ranges for which there was no room were not scanned, so nothing was looked for that is lost",
+                0,
+                u64::from(census.roots.left_out),
+            );
         }
         if let Some(n) = census.model.as_ref().map(|m| m.types.left_out).filter(|&n| n > 0) {
             census.degrade("types for which there was no room", 0, u64::from(n));

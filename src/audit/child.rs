@@ -89,7 +89,7 @@ unsafe fn audit(
     census_file::write(&mut census, settings, moment.pid);
     note_what_was_not_done(&mut census, moment);
     // Whoever does not know all roots accuses nobody of having lost something.
-    if !census.roots.maps_unreadable {
+    if census.roots.complete() {
         census.compare_references();
         // SAFETY: in the child, guarded.
         unsafe { census.classify_lost()? };

@@ -25,7 +25,7 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
         }
         total += 1;
     }
-    if total == 0 && !census.roots.maps_unreadable {
+    if total == 0 && census.roots.complete() {
         return;
     }
     for &at in list.iter().take(shown) {

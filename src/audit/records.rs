@@ -70,7 +70,7 @@ fn process(w: &mut Writer, census: &Census, head: &Head) {
     // The child's command line is the program's. A long one is cut: it is there to be recognized.
     let mut buffer = [0u8; 2048];
     if let Some(file) = File::open(c"/proc/self/cmdline") {
-        let n = file.read(&mut buffer);
+        let n = file.read(&mut buffer).unwrap_or(0);
         let text = buffer.get(..n).unwrap_or(b"");
         let text = text.strip_suffix(b"\0").unwrap_or(text);
         for (i, word) in text.split(|&b| b == 0).enumerate() {

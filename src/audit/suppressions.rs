@@ -19,7 +19,7 @@ pub fn apply(census: &Census, labels: &mut Labels, path: &[u8]) {
         return text::stderr_line(format_args!("gcshim: the suppressions file {shown} cannot be read; nothing is suppressed"));
     };
     let mut number = 0;
-    file.for_each_line(&mut |line| {
+    let whole = file.for_each_line(&mut |line| {
         number += 1;
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
@@ -43,6 +43,9 @@ pub fn apply(census: &Census, labels: &mut Labels, path: &[u8]) {
             }
         }
     });
+    if !whole {
+        text::stderr_line(format_args!("gcshim: the suppressions file {shown} could not be read to its end"));
+    }
 }
 
 /// Whether a text matches a pattern in which `*` stands for any text.

@@ -25,17 +25,17 @@ pub struct Mapping {
     pub device: bool,
 }
 
-/// Calls `mapping` for each line in the order of addresses; `false` if the file cannot be read.
+/// Calls `mapping` for each line in the order of addresses; `false` if the file cannot be read to its end.
 pub fn for_each(mapping: &mut dyn FnMut(Mapping)) -> bool {
     let Some(file) = File::open(c"/proc/self/maps") else { return false };
     let mut any = false;
-    file.for_each_line(&mut |line| {
+    let whole = file.for_each_line(&mut |line| {
         if let Some(parsed) = parse(line) {
             any = true;
             mapping(parsed);
         }
     });
-    any
+    any && whole
 }
 
 /// `7f00-7f01 rw-p 00000000 08:01 1234   /path` (proc(5)).

@@ -160,14 +160,19 @@ impl RootSet {
     }
 
     fn add_mappings(&mut self, cut: &Cut) {
-        if self.maps_unreadable {
-            cut.all(&mut |start, end, class| {
-                if let Class::Root(kind) | Class::Thread(kind) = class {
-                    self.add(start, end, kind);
-                }
-            });
+        if !self.maps_unreadable && self.add_each_mapping(cut) {
             return;
         }
+        // Also if the first reading went well and this one did not: some ranges are then listed twice.
+        self.maps_unreadable = true;
+        cut.all(&mut |start, end, class| {
+            if let Class::Root(kind) | Class::Thread(kind) = class {
+                self.add(start, end, kind);
+            }
+        });
+    }
+
+    fn add_each_mapping(&mut self, cut: &Cut) -> bool {
         maps::for_each(&mut |m| {
             // What is not writable any more, but has no file behind it, was written once.
             if m.read && m.private && !m.device && (m.write || m.anonymous) {
@@ -177,7 +182,12 @@ impl RootSet {
                     Some(Class::Dead | Class::Shim) => {}
                 });
             }
-        });
+        })
+    }
+
+    /// Whether everything that can hold a pointer is known.
+    pub fn complete(&self) -> bool {
+        !self.maps_unreadable && self.left_out == 0
     }
 
     fn add(&mut self, start: usize, end: usize, kind: Kind) {

@@ -49,17 +49,17 @@ impl File {
         self.fd
     }
 
-    /// Reads up to the buffer's length; 0 at the end or on an error. Retries after `EINTR`.
-    pub fn read(&self, buffer: &mut [u8]) -> usize {
+    /// Reads up to the buffer's length; 0 at the end, `None` on an error. Retries after `EINTR`.
+    pub fn read(&self, buffer: &mut [u8]) -> Option<usize> {
         loop {
             // SAFETY: the pointer and length are the buffer's.
             let n = unsafe { libc::read(self.fd, buffer.as_mut_ptr().cast(), buffer.len()) };
             if n >= 0 {
-                return n as usize;
+                return Some(n as usize);
             }
             // SAFETY: __errno_location is valid for the calling thread.
             if unsafe { *libc::__errno_location() } != libc::EINTR {
-                return 0;
+                return None;
             }
         }
     }
@@ -71,24 +71,23 @@ impl File {
         if n > 0 { n as usize / 8 } else { 0 }
     }
 
-    /// Calls `line` for each line, without its newline. A line longer than 8 KiB is cut: what is over is dropped.
-    pub fn for_each_line(&self, line: &mut dyn FnMut(&[u8])) {
-        self.for_each_line_up_to::<8192>(line);
+    /// Calls `line` for each line, without its newline. A line longer than 8 KiB is cut: what is over is dropped. `false` if an error ended it: then
+    /// there may be more lines.
+    pub fn for_each_line(&self, line: &mut dyn FnMut(&[u8])) -> bool {
+        self.for_each_line_up_to::<8192>(line)
     }
 
     /// The same with lines of at most `N` bytes, for callers whose stack may be small.
-    pub fn for_each_line_up_to<const N: usize>(&self, line: &mut dyn FnMut(&[u8])) {
+    pub fn for_each_line_up_to<const N: usize>(&self, line: &mut dyn FnMut(&[u8])) -> bool {
         let mut buffer = [0u8; N];
         let mut held = 0;
         let mut dropping = false;
-        loop {
-            let n = match buffer.get_mut(held..) {
-                Some(room) => self.read(room),
-                None => 0,
+        let whole = loop {
+            let n = match buffer.get_mut(held..).and_then(|room| self.read(room)) {
+                Some(0) => break true,
+                Some(n) => n,
+                None => break false,
             };
-            if n == 0 {
-                break;
-            }
             held += n;
             let mut at = 0;
             while let Some(rest) = buffer.get(at..held)
@@ -110,13 +109,14 @@ impl File {
                 buffer.copy_within(at..held, 0);
                 held -= at;
             }
-        }
+        };
         if held > 0
             && !dropping
             && let Some(rest) = buffer.get(..held)
         {
             line(rest);
         }
+        whole
     }
 }
 
