@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::findings::{Finding, Findings, Key};
+use super::phases::Phases;
 use super::settings::Settings;
 use super::suspects;
 use crate::finalizers::refcount_validator::Numbers;
@@ -79,6 +80,8 @@ pub struct Census {
     degraded_count: usize,
     /// Words read.
     pub words_read: u64,
+    /// What the phases cost.
+    pub phases: Phases,
     /// Room for one `tp_traverse` call.
     pub visited: Array<u8>,
     /// The GIL is held: names and previews may be asked of the interpreter.
@@ -92,6 +95,7 @@ impl Census {
     /// # Safety
     /// In the snapshot child, after `guard::install`.
     pub unsafe fn take(scene: &Scene<'_>, settings: &'static Settings) -> Option<Census> {
+        let mut phases = Phases::begin();
         let mut statics =
             Statics::new(&mut scene.modules.segments().iter().map(|s| (s.start, s.end)), scene.modules.segments().len())?;
         if scene.gil
@@ -100,12 +104,15 @@ impl Census {
             // SAFETY: in the child, with the GIL.
             unsafe { forget_what_nobody_owns(runtime, &mut statics) };
         }
+        phases.end("forget");
         // SAFETY: in the child nobody else changes the heap.
         let mut blocks = unsafe { Blocks::take(scene.header_bytes)? };
+        phases.end("blocks");
         let model = match scene.runtime {
             Some(runtime) => Some(Model::take(runtime, &mut blocks, &statics, !scene.routed)?),
             None => None,
         };
+        phases.end("objects");
         let mut stale = [(0, 0); 64];
         let stale_count = model.as_ref().map_or(0, |m| m.stale_ranges(&blocks, &mut stale));
         let sources = Sources {
@@ -117,10 +124,12 @@ impl Census {
         };
         let own = |each: &mut dyn FnMut(usize, usize)| view::for_each_own_range(each);
         let roots = RootSet::build(&sources, &own, scene.threads)?;
+        phases.end("roots");
         let words_read = match &model {
             Some(model) => mark(&mut blocks, &mut statics, model, &roots)?,
             None => mark(&mut blocks, &mut statics, &Opaque, &roots)?,
         };
+        phases.end("mark");
         let mut census = Census {
             settings,
             blocks,
@@ -131,6 +140,7 @@ impl Census {
             degraded: [Degraded::default(); 32],
             degraded_count: 0,
             words_read,
+            phases,
             visited: Array::new(size_of::<Visited>())?,
             gil: scene.gil,
             traversing: scene.traversing,
@@ -153,8 +163,10 @@ impl Census {
             if census.model.is_some() {
                 sealing::seal(scene.modules, &scene.control, scene.mark);
             }
+            census.phases.end("seal");
             census.count_owners();
         }
+        census.phases.end("owners");
         Some(census)
     }
 

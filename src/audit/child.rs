@@ -91,14 +91,18 @@ unsafe fn audit(
     // Whoever does not know all roots accuses nobody of having lost something.
     if census.roots.complete() {
         census.compare_references();
+        census.phases.end("references");
         // SAFETY: in the child, guarded.
         unsafe { census.classify_lost()? };
+        census.phases.end("lost");
     }
     // SAFETY: in the child, guarded.
     unsafe { census.find_untraversed() };
     // From here on the interpreter is asked for names, and may write.
+    census.phases.end("untraversed");
     sealed::open();
     census.find_holders();
+    census.phases.end("holders");
     census.findings.sort(&|v| settings.fails(v));
     let left_out = census.findings.left_out;
     if left_out > 0 {
@@ -126,6 +130,7 @@ fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
 fn report(census: &mut Census, moment: &Moment<'_>, trigger: Trigger, handoff: &Handoff, settings: &Settings) -> Option<u32> {
     let mut labels = Labels::new(census)?;
     suppressions::apply(census, &mut labels, &settings.suppressions);
+    census.phases.end("labels");
     let mut turns = 0;
     while handoff.pause_ns.load(Ordering::Acquire) == 0 && turns < 1000 {
         clock::sleep_ns(100_000);

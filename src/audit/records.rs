@@ -31,9 +31,9 @@ pub struct Head {
 pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) {
     process(w, census, head);
     let objects = census.model.as_ref().map_or(0, |m| m.objects);
-    let _ = writeln!(
+    let _ = write!(
         w,
-        "{{\"kind\":\"audit\",\"trigger\":\"{}\",\"pause_us\":{},\"total_ms\":{},\"blocks\":{},\"objects\":{},\"words\":{},\"torn\":{}}}",
+        "{{\"kind\":\"audit\",\"trigger\":\"{}\",\"pause_us\":{},\"total_ms\":{},\"blocks\":{},\"objects\":{},\"words\":{},\"torn\":{},\"phases_us\":",
         head.trigger,
         head.pause_us,
         head.total_ms,
@@ -42,6 +42,8 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
         census.words_read,
         head.torn
     );
+    census.phases.write(w);
+    w.bytes(b"}\n");
     let (mut findings, mut failing) = (0, 0);
     for at in 0..census.findings.all().len() {
         let one = census.findings.all()[at];
