@@ -61,6 +61,7 @@ static void objects(void)
     put("GC_HEAD_BYTES", sizeof(PyGC_Head));
     FIELD("gc_prev", PyGC_Head, _gc_prev);
     FIELD("LIST_ITEMS", PyListObject, ob_item);
+    FIELD("TUPLE_ITEMS", PyTupleObject, ob_item);
     FIELD("tuple_items", PyTupleObject, ob_item);
     FIELD("bytes_text", PyBytesObject, ob_sval);
     FIELD("weakref_object", PyWeakReference, wr_object);

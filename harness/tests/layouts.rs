@@ -22,7 +22,7 @@ use support::{compile, shim};
 
 /// Sources whose numeric constants are all CPython's, but for those named.
 const SOURCES: [(&str, &[&str]); 6] = [
-    ("src/python/types.rs", &["SLOTS"]),
+    ("src/python/types.rs", &["TYPES_MAX", "SLOTS_MIN"]),
     ("src/python/layout.rs", &[]),
     ("src/python/naming.rs", &["PREVIEW_CHARACTERS", "ITEMS_SHOWN"]),
     ("src/python/count.rs", &["REFERENCES_MAX"]),

@@ -5,17 +5,16 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use super::findings::{Finding, Findings, Key};
 use super::phases::Phases;
 use super::settings::Settings;
-use super::suspects;
 use crate::finalizers::refcount_validator::Numbers;
 use crate::heap::view;
-use crate::mark::blocks::{DEAD, LIVE, OBJECT};
 use crate::mark::scan::Marker;
+use crate::mark::walk::Ids;
 use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
 use crate::meta::Array;
 use crate::python::count::Count;
 use crate::python::objects::Model;
 use crate::python::runtime::Runtime;
-use crate::python::traverse::Visited;
+use crate::python::traverse::{self, Visited};
 use crate::python::types::Species;
 use crate::python::{free_lists, layout};
 use crate::roots::control_block::ControlBlock;
@@ -23,7 +22,7 @@ use crate::roots::modules::Modules;
 use crate::roots::sealing;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
-use crate::sys::guard::Outcome;
+use crate::sys::guard::{self, Outcome};
 use crate::sys::sealed;
 
 /// What the program handed to its snapshot.
@@ -86,7 +85,9 @@ pub struct Census {
     pub visited: Array<u8>,
     /// The GIL is held: names and previews may be asked of the interpreter.
     pub gil: bool,
-    traversing: &'static AtomicUsize,
+    pub(super) traversing: &'static AtomicUsize,
+    /// Objects that claim more references than words name them.
+    pub(super) with_surplus: Ids,
 }
 
 impl Census {
@@ -130,6 +131,7 @@ impl Census {
             None => mark(&mut blocks, &mut statics, &Opaque, &roots)?,
         };
         phases.end("mark");
+        let total = blocks.total();
         let mut census = Census {
             settings,
             blocks,
@@ -144,6 +146,7 @@ impl Census {
             visited: Array::new(size_of::<Visited>())?,
             gil: scene.gil,
             traversing: scene.traversing,
+            with_surplus: Ids::new(total)?,
         };
         if census.roots.maps_unreadable {
             census.degrade("/proc/self/maps could not be read: not all roots are known, so counts were not compared and nothing was looked for that is lost", 0, 1);
@@ -194,59 +197,34 @@ impl Census {
         self.degraded.get(..self.degraded_count).unwrap_or(&[])
     }
 
-    /// Asks every container what it owns.
-    unsafe fn count_owners(&mut self) {
-        for id in (0..self.blocks.total()).map(BlockId) {
-            if self.blocks.state(id) & (LIVE | DEAD) != LIVE || self.blocks.state(id) & OBJECT == 0 {
-                continue;
-            }
-            let Some(object) = self.blocks.object_of(id) else { continue };
-            // SAFETY: the caller's.
-            unsafe { self.traverse(object, &mut |census, target| census.add_owner(target)) };
-        }
-    }
-
-    fn add_owner(&mut self, target: usize) {
-        match self.blocks.resolve(target) {
-            Some(hit) => {
-                let base = self.blocks.extent_in(hit.span, hit.index).0;
-                if self.blocks.object(hit.id, base) == Some(target) {
-                    self.blocks.add_owner(hit.id);
-                }
-            }
-            None => self.statics.add_owner(target),
-        }
-    }
-
     /// Calls an object's `tp_traverse`, if it has one that may be called. `each` gets every reference. `false` if it was not called or crashed.
     ///
     /// # Safety
     /// In the snapshot child, after `guard::install`.
     pub unsafe fn traverse(&mut self, object: usize, each: &mut dyn FnMut(&mut Census, usize)) -> bool {
-        let Some(mut model) = self.model.take() else { return false };
-        let mut traversed = false;
-        if let Some(id) = model.is_traversable(object) {
-            let type_address = model.types.info(id).address;
-            if suspects::has(type_address) {
-                model.types.set_crashed(id);
-                self.degrade("tp_traverse of %T ended the process of an audit: this one was made without it", type_address, 1);
-            } else {
-                // SAFETY: the array has Visited's size, is page-aligned, and zeros are a Visited.
-                let visited = unsafe { &mut *self.visited.as_mut_ptr().cast::<Visited>() };
-                self.traversing.store(type_address, Ordering::Relaxed);
-                // SAFETY: the caller's; the object is traversable.
-                let result = unsafe { model.traverse(id, object, visited, &mut |target| each(self, target)) };
-                self.traversing.store(0, Ordering::Relaxed);
-                traversed = result.is_ok();
-                if !traversed {
-                    self.degrade("tp_traverse crashed or did not return; what instances of %T own is not known", type_address, 1);
-                } else if sealed::last_call_wrote() {
-                    self.degrade("tp_traverse of %T changed memory; in the snapshot the changes were undone", type_address, 1);
-                }
-            }
+        let Some(model) = &self.model else { return false };
+        let Some(id) = model.is_traversable(object) else { return false };
+        let (type_address, function) = (model.types.info(id).address, model.types.info(id).traverse);
+        // SAFETY: the array has Visited's size, is page-aligned, and zeros are a Visited.
+        let visited = unsafe { &mut *self.visited.as_mut_ptr().cast::<Visited>() };
+        visited.clear();
+        self.traversing.store(type_address, Ordering::Relaxed);
+        // SAFETY: the caller's; the object is traversable, and what the function abandons in a crash is the child's private copy.
+        let outcome = unsafe {
+            guard::call(|| {
+                traverse::ask(function, object, &mut |target| {
+                    visited.add(target);
+                    each(self, target);
+                });
+            })
+        };
+        self.traversing.store(0, Ordering::Relaxed);
+        if outcome != Outcome::Returned {
+            self.note_crash(id);
+        } else if sealed::last_call_wrote() {
+            self.note_write(type_address);
         }
-        self.model = Some(model);
-        traversed
+        outcome == Outcome::Returned
     }
 
     /// The references that the last [`Census::traverse`] reported.

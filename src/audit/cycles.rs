@@ -10,6 +10,7 @@ use super::lost::HEAD;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::mark::blocks::{DEAD, OBJECT};
 use crate::mark::scan::Frontier;
+use crate::mark::walk::Stop;
 use crate::mark::{BlockId, Shapes};
 use crate::meta::Array;
 use crate::python::types::{OB_TYPE, Species, read};
@@ -44,8 +45,13 @@ impl Census {
     /// # Safety
     /// In the snapshot child, after `guard::install`.
     pub(super) unsafe fn cycles(&mut self, frontier: &mut Frontier) -> Option<()> {
-        if !self.lost().any(|id| self.is_lost_object(id)) {
-            return Some(());
+        let mut lost = self.lost();
+        loop {
+            match lost.next(&self.blocks) {
+                Some(Stop { id, .. }) if self.is_lost_object(id) => break,
+                Some(_) => {}
+                None => return Some(()),
+            }
         }
         let mut nodes = Nodes::new(self.blocks.total() as usize + 1)?;
         // SAFETY: the caller's.
@@ -61,7 +67,8 @@ impl Census {
     }
 
     unsafe fn count_visits(&mut self, nodes: &mut Nodes) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if !self.is_lost_object(id) {
                 continue;
             }
@@ -85,7 +92,8 @@ impl Census {
 
     /// Members that something other than a visited reference holds are alive to the collector, and so is all they lead to.
     unsafe fn find_alive(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if !self.is_lost_object(id) {
                 continue;
             }
@@ -159,14 +167,16 @@ impl Census {
 
     /// Finds the members of cycles that stay for ever, and what lies between two of them.
     fn find_stuck(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if self.stays(nodes, id) {
                 nodes[id.0 as usize].stuck = true;
                 self.for_each_staying_target(nodes, id, &mut |nodes, target, _| nodes[target.0 as usize].held += 1);
             }
         }
         // What nobody holds who stays goes with the garbage; then perhaps what it holds.
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if nodes[id.0 as usize].stuck && nodes[id.0 as usize].held == 0 {
                 nodes[id.0 as usize].stuck = false;
                 let (span, index) = self.blocks.place(id);
@@ -187,7 +197,8 @@ impl Census {
         // What holds nothing that stays only hangs from a cycle.
         for _ in 0..PASSES_MAX {
             let mut changed = false;
-            for id in self.lost() {
+            let mut lost = self.lost();
+            while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
                 if nodes[id.0 as usize].stuck {
                     let mut holds = false;
                     self.for_each_staying_target(nodes, id, &mut |nodes, target, _| holds |= nodes[target.0 as usize].stuck);
@@ -203,7 +214,8 @@ impl Census {
 
     /// Finds who holds, without visiting it, what the collector therefore takes for alive.
     unsafe fn blame(&mut self, nodes: &Nodes) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if !self.is_lost_object(id) || !nodes[id.0 as usize].stuck {
                 continue;
             }
@@ -236,7 +248,8 @@ impl Census {
 
     /// Puts every member of a cycle under a finding: the uncollectable ones under those to blame, the rest as garbage.
     fn settle_cycles(&mut self, nodes: &Nodes, frontier: &mut Frontier) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if self.is_lost_object(id) && self.blocks.state(id) & HEAD != 0 {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
@@ -267,7 +280,8 @@ impl Census {
 
     /// Makes each unsettled object for which `wanted` holds a head of the verdict, and settles what it leads to.
     fn settle_each(&mut self, verdict: Verdict, frontier: &mut Frontier, wanted: &dyn Fn(&Census, BlockId, usize) -> bool) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if !self.is_lost_object(id) {
                 continue;
             }

@@ -3,8 +3,9 @@
 use super::census::Census;
 use super::findings::Holder;
 use crate::finalizers::refcount_validator::Verdict;
-use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, WANTED};
+use crate::mark::walk::Stop;
+use crate::mark::{BlockId, Walk};
 use crate::python::types::{OB_TYPE, read};
 
 /// Examples whose holders are looked for, at most.
@@ -123,12 +124,9 @@ impl Census {
         }
     }
 
-    fn each_strong_word(&mut self, each: &mut dyn FnMut(&mut Census, BlockId, usize, usize, usize)) {
-        for id in (0..self.blocks.total()).map(BlockId) {
-            if self.blocks.state(id) & (LIVE | DEAD) != LIVE {
-                continue;
-            }
-            let (base, bytes) = self.blocks.extent(id);
+    fn each_strong_word(&mut self, each: &mut impl FnMut(&mut Census, BlockId, usize, usize, usize)) {
+        let mut walk = Walk::over(LIVE | DEAD, LIVE);
+        while let Some(Stop { id, base, bytes, .. }) = walk.next(&self.blocks) {
             self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
                 for at in (start..end).step_by(8) {
                     // SAFETY: inside a live block.

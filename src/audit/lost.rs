@@ -12,7 +12,8 @@ use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT, SETTLED, WANTED};
 use crate::mark::scan::Frontier;
-use crate::mark::{BlockId, Opaque, Parts, Shapes};
+use crate::mark::walk::Stop;
+use crate::mark::{BlockId, Opaque, Parts, Shapes, Walk};
 use crate::python::types::{OB_TYPE, read};
 
 /// During the classification: the head of a finding whose kin is still to be settled. Examples are marked later.
@@ -33,8 +34,9 @@ impl Census {
         Some(())
     }
 
-    pub(super) fn lost(&self) -> impl Iterator<Item = BlockId> + use<> {
-        (0..self.blocks.total()).map(BlockId)
+    /// A walk over what is unreachable and under no finding yet, when it comes to it.
+    pub(super) fn lost(&self) -> Walk {
+        Walk::over(LIVE | MARKED | SETTLED, LIVE)
     }
 
     pub(super) fn is_lost(&self, id: BlockId) -> bool {
@@ -48,10 +50,9 @@ impl Census {
 
     fn leaked_objects(&mut self, frontier: &mut Frontier) {
         // All heads first, so that a head held by another head stays a head.
-        for id in self.lost() {
-            if self.blocks.state(id) & (LIVE | DEAD) != LIVE || self.blocks.state(id) & OBJECT == 0 {
-                continue;
-            }
+        let mut next = 0;
+        while let Some(id) = self.with_surplus.get(next) {
+            next += 1;
             let (base, bytes) = self.blocks.extent(id);
             let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(numbers) = self.numbers(id, object) else { continue };
@@ -74,7 +75,9 @@ impl Census {
                 self.blocks.set(id, SETTLED | HEAD);
             }
         }
-        for id in self.lost() {
+        next = 0;
+        while let Some(id) = self.with_surplus.get(next) {
+            next += 1;
             if self.blocks.state(id) & HEAD != 0 && self.blocks.state(id) & (LIVE | MARKED) == LIVE {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
@@ -152,12 +155,12 @@ impl Census {
     }
 
     fn leaked_blocks(&mut self, frontier: &mut Frontier, held_too: bool) {
-        for id in self.lost() {
+        let mut lost = self.lost();
+        while let Some(Stop { id, base, bytes, .. }) = lost.next(&self.blocks) {
             let state = self.blocks.state(id);
-            if !self.is_lost(id) || state & OBJECT != 0 || (state & HELD != 0 && !held_too) {
+            if state & OBJECT != 0 || (state & HELD != 0 && !held_too) {
                 continue;
             }
-            let (base, bytes) = self.blocks.extent(id);
             let key = Key { type_address: 0, what: bytes, known: 0 };
             let at = self.findings.add(Verdict::LeakedBlock, key, false, 1, bytes as u64, example(base, id, Numbers::default()));
             self.settle_from(id, frontier, at);

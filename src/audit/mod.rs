@@ -17,6 +17,7 @@ pub mod json;
 pub mod known;
 pub mod labels;
 pub mod lost;
+mod owners;
 pub mod phases;
 mod plain;
 pub mod records;

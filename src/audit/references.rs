@@ -4,23 +4,30 @@ use super::census::Census;
 use super::findings::{Example, Key, example};
 use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
-use crate::mark::BlockId;
-use crate::mark::blocks::{DEAD, LIVE, MARKED, OBJECT};
+use crate::mark::Walk;
+use crate::mark::blocks::{DEAD, LIVE, MARKED};
+use crate::mark::walk::Stop;
 use crate::python::count::Count;
 
 impl Census {
-    /// Compares every object's numbers.
+    /// Compares every object's numbers, and notes whose claims exceed the words for them.
     pub fn compare_references(&mut self) {
-        for id in (0..self.blocks.total()).map(BlockId) {
-            let state = self.blocks.state(id);
-            if state & (LIVE | DEAD) != LIVE || state & OBJECT == 0 {
+        let mut walk = Walk::over(LIVE | DEAD, LIVE);
+        while let Some(Stop { id, base, bytes, .. }) = walk.next(&self.blocks) {
+            let Some(object) = self.blocks.object(id, base) else { continue };
+            let Some(model) = &self.model else { break };
+            if model.is_plainly_right(object, self.blocks.words(id), self.blocks.owned(id)) {
                 continue;
             }
-            let (base, bytes) = self.blocks.extent(id);
-            let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(numbers) = self.numbers(id, object) else { continue };
+            let mut surplus = numbers.surplus();
+            if surplus > 0 {
+                self.with_surplus.push(id);
+            }
             // What is unreachable and has too many is lost.rs's.
-            let surplus = if state & MARKED != 0 && !numbers.is_lost() { numbers.surplus() } else { 0 };
+            if self.blocks.state(id) & MARKED == 0 || numbers.is_lost() {
+                surplus = 0;
+            }
             self.judge(object, numbers, surplus, bytes as u64, example(object, id, numbers));
         }
         self.compare_statics();

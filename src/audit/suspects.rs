@@ -2,7 +2,8 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-const MOST: usize = 16;
+/// So many, and no more.
+pub const MOST: usize = 16;
 
 /// Addresses of types, 0 for free places. Filled in the program, inherited by its snapshots.
 static SUSPECTS: [AtomicUsize; MOST] = [const { AtomicUsize::new(0) }; MOST];

@@ -7,9 +7,11 @@
 use super::census::Census;
 use super::findings::{Key, example};
 use super::known;
+use super::owners::HEADLESS;
 use crate::finalizers::refcount_validator::Verdict;
-use crate::mark::blocks::{DEAD, LIVE, OBJECT};
-use crate::mark::{BlockId, Parts};
+use crate::mark::blocks::{DEAD, LIVE};
+use crate::mark::walk::Stop;
+use crate::mark::{BlockId, Parts, Walk};
 use crate::python::count::Count;
 use crate::python::types::{OB_SIZE, OB_TYPE, Species, TypeInfo, read};
 
@@ -26,11 +28,11 @@ impl Census {
     /// # Safety
     /// In the snapshot child, after `guard::install`.
     pub unsafe fn find_untraversed(&mut self) {
-        for id in (0..self.blocks.total()).map(BlockId) {
-            if self.blocks.state(id) & (LIVE | DEAD) != LIVE || self.blocks.state(id) & OBJECT == 0 {
+        let mut walk = Walk::over(LIVE | DEAD, LIVE);
+        while let Some(Stop { id, base, bytes, .. }) = walk.next(&self.blocks) {
+            if self.blocks.object_code(id) <= HEADLESS {
                 continue;
             }
-            let (base, bytes) = self.blocks.extent(id);
             let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(info) = self.checked_type(object) else { continue };
             let end = (object + info.basic_bytes as usize).min(base + bytes);
@@ -47,9 +49,9 @@ impl Census {
 
     fn checked_type(&self, object: usize) -> Option<TypeInfo> {
         let model = self.model.as_ref()?;
-        let info = *model.info(object)?;
+        let info = model.info(object)?;
         let plain = matches!(info.species, Species::Tuple | Species::List | Species::Dict | Species::Code | Species::Module);
-        (info.gc && !plain && model.is_tracked(object)).then_some(info)
+        (info.gc && !plain && model.is_tracked(object)).then_some(*info)
     }
 
     /// The word at `at`, if it may be an owned reference to a GC object: not the list of weak references, not a weak reference's links.

@@ -16,6 +16,8 @@ use crate::meta;
 pub struct SpanView {
     /// Address of the first block.
     pub base: usize,
+    /// Bytes of the span, a multiple of a granule.
+    pub bytes: usize,
     /// Bytes of each block.
     pub block_bytes: usize,
     /// Blocks 0 to below this have been handed out at some time, or are on a free list.
@@ -45,6 +47,7 @@ pub fn span(id: u32) -> Option<SpanView> {
     }
     Some(SpanView {
         base: span.base,
+        bytes: span.bytes,
         block_bytes: span.block_bytes,
         carved: span.carved.load(Relaxed),
         objects: span.domain() == Domain::Object,

@@ -1,7 +1,8 @@
 //! The blocks of a snapshot, numbered without gaps, and what is known of each.
 
 use crate::heap::view::{self, SpanView};
-use crate::meta::Array;
+use crate::meta::{Array, Zeroed};
+use crate::sys::memory::GRANULE;
 
 /// A block's number: its span's first number plus its index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
@@ -42,20 +43,53 @@ pub const OBJECT_OFFSETS: [usize; 4] = [usize::MAX, 0, 16, 32];
 
 /// All blocks.
 pub struct Blocks {
-    first: Array<u32>,
-    spans: Array<SpanView>,
-    state: Array<u8>,
-    words: Array<u32>,
+    /// For each granule from `low` on, the place in `spans` of the span that covers it. Place 0 is of no span: it has no blocks.
+    granules: Array<u32>,
+    low: usize,
+    range_bytes: usize,
+    pub(super) spans: Array<Extent>,
+    /// By place in `spans`: the blocks are of the object domain.
+    objects: Array<u8>,
+    pub(super) state: Array<u8>,
+    counts: Array<Counts>,
     tagged: Array<u32>,
-    owned: Array<u32>,
     /// For each run of [`RUN`] blocks the span of the first: from there it is a step or two to any block's span.
     run_span: Array<u32>,
-    span_count: u32,
+    pub(super) span_places: u32,
     total: u32,
     live: u32,
     /// Bytes that the program's own layer over the heap puts before what it hands out.
     pub header_bytes: usize,
 }
+
+/// A span: all that it takes to get from an address to a block's number and back, half a cache line.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Extent {
+    pub(super) base: usize,
+    /// See [`SpanView::reciprocal`].
+    reciprocal: u64,
+    pub(super) block_bytes: usize,
+    /// Number of its first block.
+    pub(super) first: u32,
+    carved: u32,
+}
+
+const _: () = assert!(size_of::<Extent>() == 32);
+
+// SAFETY: zeros are a span without blocks.
+unsafe impl Zeroed for Extent {}
+
+/// What is counted of a block.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    /// Words that equal the object's address.
+    words: u32,
+    /// Owners of the object; of a block without an object, what [`Blocks::set_note`] noted.
+    owned: u32,
+}
+
+// SAFETY: zeros are numbers.
+unsafe impl Zeroed for Counts {}
 
 /// See [`Blocks`]: a small power of two, so that a slab's blocks are many runs.
 const RUN: u32 = 64;
@@ -67,44 +101,53 @@ impl Blocks {
     /// Only in a snapshot: nobody else may change the heap.
     pub unsafe fn take(header_bytes: usize) -> Option<Blocks> {
         let span_count = view::span_count();
-        let mut first = Array::<u32>::new(span_count as usize + 1)?;
-        let mut spans = Array::<SpanView>::new(span_count as usize)?;
+        let (low, high) = view::bounds();
+        let range_bytes = high.saturating_sub(low);
+        let mut granules = Array::<u32>::new(range_bytes / GRANULE)?;
+        let mut spans = Array::<Extent>::new(span_count as usize + 1)?;
+        let mut objects = Array::<u8>::new(span_count as usize + 1)?;
         let mut total = 0u32;
         for id in 0..span_count {
-            first[id as usize] = total;
-            let span = view::span(id).unwrap_or_default();
-            spans[id as usize] = span;
-            total = total.checked_add(span.carved)?;
-        }
-        first[span_count as usize] = total;
-        let mut run_span = Array::<u32>::new((total / RUN) as usize + 1)?;
-        let mut span = 0u32;
-        for run in 0..=total / RUN {
-            while span < span_count && first[span as usize + 1] <= run * RUN {
-                span += 1;
+            let view = view::span(id).unwrap_or_default();
+            let place = id as usize + 1;
+            let SpanView { base, reciprocal, block_bytes, carved, .. } = view;
+            spans[place] = Extent { base, reciprocal, block_bytes, first: total, carved };
+            objects[place] = u8::from(view.objects);
+            total = total.checked_add(carved)?;
+            if carved > 0 {
+                let from = (base - low) / GRANULE;
+                granules.get_mut(from..from + view.bytes / GRANULE)?.fill(place as u32);
             }
-            run_span[run as usize] = span;
         }
         let mut blocks = Blocks {
-            first,
+            granules,
+            low,
+            range_bytes,
+            run_span: Array::new((total / RUN) as usize + 1)?,
             spans,
-            run_span,
+            objects,
             state: Array::new(total as usize)?,
-            words: Array::new(total as usize)?,
+            counts: Array::new(total as usize)?,
             tagged: Array::new(total as usize)?,
-            owned: Array::new(total as usize)?,
-            span_count,
+            span_places: span_count + 1,
             total,
             live: total,
             header_bytes,
         };
+        let mut place = 1;
+        for run in 0..=total / RUN {
+            while place + 1 < blocks.span_places && blocks.past(place) <= run * RUN {
+                place += 1;
+            }
+            blocks.run_span[run as usize] = place;
+        }
         blocks.state.fill(LIVE);
         // SAFETY: the caller vouches for the snapshot.
         unsafe {
             view::for_each_free_block(&mut |span, index| {
-                if let (Some(&at), Some(view)) = (blocks.first.get(span as usize), blocks.spans.get(span as usize))
-                    && index < view.carved
-                    && let Some(state) = blocks.state.get_mut((at + index) as usize)
+                if let Some(extent) = blocks.spans.get(span as usize + 1)
+                    && index < extent.carved
+                    && let Some(state) = blocks.state.get_mut((extent.first + index) as usize)
                     && *state & LIVE != 0
                 {
                     *state = 0;
@@ -125,18 +168,31 @@ impl Blocks {
         self.live
     }
 
-    /// The live block that contains an address. Blocks made after the snapshot was numbered are not known.
+    /// The number after a span's last block.
     #[inline]
+    pub(super) fn past(&self, place: u32) -> u32 {
+        self.spans.get(place as usize).map_or(0, |s| s.first + s.carved)
+    }
+
+    /// The live block that contains an address. Blocks made after the snapshot was numbered are not known.
+    #[inline(always)]
     pub fn resolve(&self, word: usize) -> Option<Hit> {
-        let (span, index) = view::resolve(word)?;
-        if span >= self.span_count {
+        let offset = word.wrapping_sub(self.low);
+        if offset >= self.range_bytes {
             return None;
         }
-        // SAFETY: span < span_count, and first has span_count + 1 entries.
-        let (at, past) = unsafe { (*self.first.get_unchecked(span as usize), *self.first.get_unchecked(span as usize + 1)) };
-        let id = at + index;
-        // SAFETY: id < past <= total, the length of state.
-        if id >= past || unsafe { *self.state.get_unchecked(id as usize) } & LIVE == 0 {
+        // SAFETY: the offset is within the range that the granules are of, and they name places in the spans.
+        let (span, extent) = unsafe {
+            let span = *self.granules.get_unchecked(offset / GRANULE);
+            (span, self.spans.get_unchecked(span as usize))
+        };
+        let index = ((word.wrapping_sub(extent.base) as u128 * extent.reciprocal as u128) >> 64) as u32;
+        if index >= extent.carved {
+            return None;
+        }
+        let id = extent.first + index;
+        // SAFETY: below the number after the span's last block, and so below the total, which is the length of state.
+        if unsafe { *self.state.get_unchecked(id as usize) } & LIVE == 0 {
             return None;
         }
         Some(Hit { word, id: BlockId(id), span, index })
@@ -178,19 +234,36 @@ impl Blocks {
         }
     }
 
+    /// The number of a block whose span and index are known.
+    #[inline]
+    pub fn id_in(&self, span: u32, index: u32) -> BlockId {
+        BlockId(self.spans.get(span as usize).map_or(0, |s| s.first + index))
+    }
+
     /// Span and index of a block.
     pub fn place(&self, id: BlockId) -> (u32, u32) {
-        let mut span = self.run_span.get((id.0 / RUN) as usize).copied().unwrap_or(0) as usize;
-        while self.first.get(span + 1).is_some_and(|&next| next <= id.0) {
+        let mut span = self.run_span.get((id.0 / RUN) as usize).copied().unwrap_or(1);
+        while span + 1 < self.span_places && self.past(span) <= id.0 {
             span += 1;
         }
-        (span as u32, id.0 - self.first.get(span).copied().unwrap_or(0))
+        (span, id.0 - self.spans.get(span as usize).map_or(0, |s| s.first))
+    }
+
+    /// Whether a span's blocks are of the object domain.
+    pub fn of_objects(&self, span: u32) -> bool {
+        self.objects.get(span as usize).is_some_and(|&o| o != 0)
+    }
+
+    /// Where the object begins, a code for [`OBJECT_OFFSETS`]; 0 if there is none.
+    #[inline]
+    pub fn object_code(&self, id: BlockId) -> u8 {
+        (self.state(id) & OBJECT) >> OBJECT_SHIFT
     }
 
     /// Address of the object in a block, if it has one.
     #[inline]
     pub fn object(&self, id: BlockId, base: usize) -> Option<usize> {
-        let code = (self.state(id) & OBJECT) >> OBJECT_SHIFT;
+        let code = self.object_code(id);
         (code != 0).then(|| base + self.header_bytes + OBJECT_OFFSETS[code as usize])
     }
 
@@ -200,8 +273,9 @@ impl Blocks {
     }
 
     /// Words found that equal the object's address.
+    #[inline]
     pub fn words(&self, id: BlockId) -> u32 {
-        self.words.get(id.0 as usize).copied().unwrap_or(0)
+        self.counts.get(id.0 as usize).map_or(0, |c| c.words)
     }
 
     /// Words found that equal the object's address but for the low three bits.
@@ -210,15 +284,40 @@ impl Blocks {
     }
 
     /// References that containers own.
+    #[inline]
     pub fn owned(&self, id: BlockId) -> u32 {
-        self.owned.get(id.0 as usize).copied().unwrap_or(0)
+        self.counts.get(id.0 as usize).map_or(0, |c| c.owned)
     }
 
-    /// Notes one more owner.
+    /// Notes one more owner of an object.
+    #[inline]
     pub fn add_owner(&mut self, id: BlockId) {
-        if let Some(n) = self.owned.get_mut(id.0 as usize) {
-            *n += 1;
+        if let Some(n) = self.counts.get_mut(id.0 as usize) {
+            n.owned += 1;
         }
+    }
+
+    /// Notes that a block has an object, and where it begins: a code for [`OBJECT_OFFSETS`].
+    pub fn set_object(&mut self, id: BlockId, code: u8) {
+        self.set(id, code << OBJECT_SHIFT);
+        if let Some(n) = self.counts.get_mut(id.0 as usize) {
+            n.owned = 0;
+        }
+    }
+
+    /// Notes something of the object model's about a block without an object; 0 is nothing. The last note stands.
+    pub fn set_note(&mut self, id: BlockId, note: u32) {
+        if self.state(id) & OBJECT == 0
+            && let Some(n) = self.counts.get_mut(id.0 as usize)
+        {
+            n.owned = note;
+        }
+    }
+
+    /// What was noted about a block without an object.
+    #[inline]
+    pub fn note(&self, id: BlockId) -> u32 {
+        if self.state(id) & OBJECT == 0 { self.owned(id) } else { 0 }
     }
 
     /// Counts a word that leads into a block, if it names the block's object.
@@ -226,27 +325,13 @@ impl Blocks {
     pub fn count_word(&mut self, hit: Hit, object: usize) {
         let at = hit.id.0 as usize;
         if hit.word == object {
-            if let Some(n) = self.words.get_mut(at) {
-                *n += 1;
+            if let Some(n) = self.counts.get_mut(at) {
+                n.words += 1;
             }
         } else if hit.word & !7 == object
             && let Some(n) = self.tagged.get_mut(at)
         {
             *n += 1;
-        }
-    }
-
-    /// Calls `block(blocks, id, base, bytes, in_object_span)` for each live block.
-    pub fn for_each_live(&mut self, block: &mut dyn FnMut(&mut Blocks, BlockId, usize, usize, bool)) {
-        for span in 0..self.span_count as usize {
-            let view = self.spans[span];
-            let first = self.first[span];
-            for index in 0..view.carved {
-                let id = BlockId(first + index);
-                if self.state(id) & LIVE != 0 {
-                    block(self, id, view.base + index as usize * view.block_bytes, view.block_bytes, view.objects);
-                }
-            }
         }
     }
 }

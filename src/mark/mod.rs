@@ -8,9 +8,11 @@
 pub mod blocks;
 pub mod scan;
 pub mod statics;
+pub mod walk;
 
 pub use blocks::{BlockId, Blocks, Hit};
 pub use statics::Statics;
+pub use walk::Walk;
 
 /// A stretch of a block whose words count: all of them, or all but one of each entry of a table.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -68,13 +70,26 @@ impl Parts {
     /// What the object model says of a block, cut to the block.
     pub fn of(shapes: &impl Shapes, blocks: &Blocks, id: BlockId, base: usize, bytes: usize) -> Parts {
         let mut parts = Parts::default();
+        parts.fill(shapes, blocks, id, base, bytes);
+        parts
+    }
+
+    /// As [`Parts::of`], in place.
+    #[inline]
+    pub fn fill(&mut self, shapes: &impl Shapes, blocks: &Blocks, id: BlockId, base: usize, bytes: usize) {
+        self.count = 0;
         shapes.strong_parts(blocks, id, base, bytes, &mut |part| {
-            if let Some(slot) = parts.list.get_mut(parts.count) {
+            if let Some(slot) = self.list.get_mut(self.count) {
                 *slot = Part { end: part.end.min(base + bytes), ..part };
-                parts.count += 1;
+                self.count += 1;
             }
         });
-        parts
+    }
+
+    /// The part at a place, if there are so many.
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<Part> {
+        if at < self.count { self.list.get(at).copied() } else { None }
     }
 
     /// Calls `stretch` with each stretch of words that count.

@@ -1,8 +1,7 @@
 //! The scan: words in, blocks out.
 
 use super::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT};
-use super::{BlockId, Blocks, Hit, Parts, Shapes, Statics};
-use crate::heap::view;
+use super::{BlockId, Blocks, Hit, Parts, Shapes, Statics, Walk};
 use crate::meta::Array;
 
 /// Blocks that are marked and not yet scanned. Each block enters at most once, so there is room for all.
@@ -34,6 +33,9 @@ impl Frontier {
     }
 }
 
+/// Blocks between being taken from the frontier and being scanned: meanwhile their memory comes.
+const RING: usize = 16;
+
 /// The marking of one snapshot.
 pub struct Marker<'a, S: Shapes> {
     /// The blocks.
@@ -43,15 +45,27 @@ pub struct Marker<'a, S: Shapes> {
     /// The object model.
     pub shapes: &'a S,
     frontier: Frontier,
+    parts: Parts,
     /// Words read.
     pub words_read: u64,
+}
+
+/// What a scan does with what it finds.
+#[derive(Clone, Copy)]
+struct Scan {
+    /// The words are a destroyed object's, which owns no object any more.
+    dead: bool,
+    /// Found blocks are reached; otherwise held.
+    reaching: bool,
+    /// The block that is scanned.
+    from: Option<BlockId>,
 }
 
 impl<'a, S: Shapes> Marker<'a, S> {
     /// Ready to mark; `None` without memory for the frontier.
     pub fn new(blocks: &'a mut Blocks, statics: &'a mut Statics, shapes: &'a S) -> Option<Self> {
         let frontier = Frontier::new(blocks)?;
-        Some(Marker { blocks, statics, shapes, frontier, words_read: 0 })
+        Some(Marker { blocks, statics, shapes, frontier, parts: Parts::default(), words_read: 0 })
     }
 
     /// Scans one part of a root: counts its words and marks what they lead to.
@@ -60,55 +74,69 @@ impl<'a, S: Shapes> Marker<'a, S> {
     /// `start..end` must be readable and word-aligned.
     pub unsafe fn root(&mut self, start: usize, end: usize) {
         // SAFETY: the caller's.
-        unsafe { self.scan(start, end, false, true, None) };
+        unsafe { self.scan(start, end, Scan { dead: false, reaching: true, from: None }) };
     }
 
     /// Scans every block that has been reached, until none is left.
     pub fn reach(&mut self) {
-        while let Some((span, index)) = self.frontier.pop() {
+        let mut ring = [(0u32, 0u32); RING];
+        let (mut oldest, mut count) = (0, 0);
+        loop {
+            while count < RING
+                && let Some((span, index)) = self.frontier.pop()
+            {
+                fetch(self.blocks.extent_in(span, index).0);
+                ring[(oldest + count) % RING] = (span, index);
+                count += 1;
+            }
+            if count == 0 {
+                return;
+            }
+            let (span, index) = ring[oldest];
+            oldest = (oldest + 1) % RING;
+            count -= 1;
             let (base, bytes) = self.blocks.extent_in(span, index);
-            let Some(hit) = self.blocks.resolve(base) else { continue };
-            self.block(hit.id, base, bytes, true);
+            self.block(self.blocks.id_in(span, index), base, bytes, true);
         }
     }
 
     /// Scans every live block that was not reached: counts its words, and notes which unreached blocks they hold.
     pub fn count_the_rest(&mut self) {
-        for id in (0..self.blocks.total()).map(BlockId) {
-            if self.blocks.state(id) & (LIVE | MARKED) == LIVE {
-                let (base, bytes) = self.blocks.extent(id);
-                self.block(id, base, bytes, false);
-            }
+        let mut walk = Walk::over(LIVE | MARKED, LIVE);
+        while let Some(at) = walk.next(self.blocks) {
+            self.block(at.id, at.base, at.bytes, false);
         }
     }
 
     fn block(&mut self, id: BlockId, base: usize, bytes: usize, reaching: bool) {
         let dead = self.blocks.state(id) & DEAD != 0;
         let kept = if dead { self.shapes.kept_by_dead(self.blocks, id, base) } else { None };
-        Parts::of(self.shapes, self.blocks, id, base, bytes).for_each_stretch(&mut |start, end| {
-            let dead = dead && kept != Some(start);
-            // SAFETY: parts of a live block of the snapshot.
-            unsafe { self.scan(start, end, dead, reaching, Some(id)) };
-        });
+        self.parts.fill(self.shapes, self.blocks, id, base, bytes);
+        let mut at = 0;
+        while let Some(part) = self.parts.get(at) {
+            part.for_each_stretch(&mut |start, end| {
+                let dead = dead && kept != Some(start);
+                // SAFETY: parts of a live block of the snapshot.
+                unsafe { self.scan(start, end, Scan { dead, reaching, from: Some(id) }) };
+            });
+            at += 1;
+        }
     }
 
     #[inline]
-    unsafe fn scan(&mut self, start: usize, end: usize, dead: bool, reaching: bool, from: Option<BlockId>) {
+    unsafe fn scan(&mut self, start: usize, end: usize, how: Scan) {
         if start >= end {
             return;
         }
         self.words_read += (end - start) as u64 / 8;
-        let (low, high) = view::bounds();
         let mut at = start;
         while at < end {
             // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
             let word = unsafe { core::ptr::read_volatile(at as *const usize) };
             // The heap's bounds may enclose modules: only what resolves is a block.
-            if word.wrapping_sub(low) < high - low
-                && let Some(hit) = self.blocks.resolve(word)
-            {
-                self.found(hit, dead, reaching, from);
-            } else if word >= 4096 && !dead {
+            if let Some(hit) = self.blocks.resolve(word) {
+                self.found(hit, how);
+            } else if word >= 4096 && !how.dead {
                 self.statics.count_word(word);
             }
             at += 8;
@@ -116,25 +144,44 @@ impl<'a, S: Shapes> Marker<'a, S> {
     }
 
     #[inline]
-    fn found(&mut self, hit: Hit, dead: bool, reaching: bool, from: Option<BlockId>) {
+    fn found(&mut self, hit: Hit, how: Scan) {
         let state = self.blocks.state(hit.id);
         if state & OBJECT != 0 {
             // A destroyed object owns no object any more; raw memory it keeps for its next life stays reachable.
-            if dead && state & DEAD == 0 || self.shapes.is_weak(self.blocks, hit) {
+            if how.dead && state & DEAD == 0 || self.shapes.is_weak(self.blocks, hit) {
                 return;
             }
             let base = self.blocks.extent_in(hit.span, hit.index).0;
-            if !dead && let Some(object) = self.blocks.object(hit.id, base) {
+            if !how.dead
+                && let Some(object) = self.blocks.object(hit.id, base)
+            {
                 self.blocks.count_word(hit, object);
             }
         }
-        if reaching {
+        if how.reaching {
             if state & MARKED == 0 {
                 self.blocks.set(hit.id, MARKED);
                 self.frontier.push(hit.span, hit.index);
             }
-        } else if state & (MARKED | HELD) == 0 && from != Some(hit.id) {
+        } else if state & (MARKED | HELD) == 0 && how.from != Some(hit.id) {
             self.blocks.set(hit.id, HELD);
         }
+    }
+}
+
+/// Asks for the cache lines where a block begins, without waiting for them.
+#[inline]
+fn fetch(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address does nothing that can be seen.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address as *const i8);
+        _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(64) as *const i8);
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{0}]", "prfm pldl1keep, [{0}, #64]", in(reg) address, options(nostack, readonly));
     }
 }

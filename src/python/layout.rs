@@ -52,6 +52,9 @@ pub const fn string_pointers(minor: u8, state: u32) -> (usize, usize) {
 /// `PyListObject` (cpython/listobject.h): `ob_item` after the header, then `allocated`.
 pub const LIST_ITEMS: usize = 24;
 
+/// `PyTupleObject.ob_item` (cpython/tupleobject.h).
+pub const TUPLE_ITEMS: usize = 24;
+
 /// `PyDictObject.ma_keys` (cpython/dictobject.h), behind the header, `ma_used` and `ma_version_tag`, in 3.8 to 3.13.
 pub const DICT_KEYS: usize = 32;
 

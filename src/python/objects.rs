@@ -5,10 +5,10 @@ use core::ffi::c_char;
 use super::count::{self, Count};
 use super::layout;
 use super::runtime::Runtime;
-use super::tables::{self, Table, Tables};
+use super::tables::{self, Table};
 use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
-use crate::mark::blocks::{DEAD, OBJECT, OBJECT_OFFSETS, OBJECT_SHIFT};
-use crate::mark::{BlockId, Blocks, Statics};
+use crate::mark::blocks::{DEAD, LIVE, OBJECT, OBJECT_OFFSETS};
+use crate::mark::{BlockId, Blocks, Statics, Walk};
 use crate::meta::Array;
 use crate::roots::loader;
 use crate::weakref_hooks;
@@ -19,10 +19,10 @@ pub struct Model {
     pub runtime: &'static Runtime,
     /// Its types.
     pub types: Types,
-    /// The raw blocks whose words do not all count.
-    pub tables: Tables,
     /// Live objects found in blocks.
     pub objects: u32,
+    /// The address of `str`, 0 if it is not known.
+    string_type: usize,
 }
 
 impl Model {
@@ -30,23 +30,26 @@ impl Model {
     ///
     /// `everywhere`: the interpreter's objects do not have slabs of their own (its allocator was not ours to route), so all blocks are looked at.
     pub fn take(runtime: &'static Runtime, blocks: &mut Blocks, statics: &Statics, everywhere: bool) -> Option<Model> {
-        let mut model = Model { runtime, types: Types::new(runtime)?, tables: Tables::new(blocks.total())?, objects: 0 };
-        blocks.for_each_live(&mut |blocks, id, base, bytes, in_object_span| {
-            if (in_object_span || everywhere)
-                && let Some(code) = model.identify(blocks, statics, base, bytes)
-            {
-                model.note(blocks, id, base, code);
+        let string_type = runtime.symbols.str_type.map_or(0, |v| v.get());
+        let mut model = Model { runtime, types: Types::new(runtime)?, objects: 0, string_type };
+        let mut walk = Walk::over(LIVE, LIVE);
+        while let Some(at) = walk.next(blocks) {
+            let may_be_object = everywhere || blocks.of_objects(at.span);
+            if !may_be_object && at.bytes < loader::BYTES_MIN {
+                walk.skip_span(blocks);
+            } else if may_be_object && let Some((code, type_id)) = model.identify(blocks, statics, at.base, at.bytes) {
+                model.note(blocks, at.id, at.base, code, type_id);
             // SAFETY: a live block.
-            } else if let Some(maps) = unsafe { loader::table(base, bytes) } {
+            } else if let Some(maps) = unsafe { loader::table(at.base, at.bytes) } {
                 // What the dynamic linker made holds no object; the rest of its blocks is left from whatever lived there before.
-                blocks.set(id, DEAD);
+                blocks.set(at.id, DEAD);
                 maps.for_each(|map| {
                     if let Some(hit) = blocks.resolve(map) {
                         blocks.set(hit.id, DEAD);
                     }
                 });
             }
-        });
+        }
         // Types that a library made by hand in raw memory are objects too. (Behind a header there is no telling where raw memory begins.)
         let mut by_hand = Array::<usize>::new(4096)?;
         let mut count = 0;
@@ -62,15 +65,16 @@ impl Model {
             }
         });
         for &address in by_hand.iter().take(count) {
-            if let Some(hit) = blocks.resolve(address) {
-                model.note(blocks, hit.id, address, 1);
+            if let (Some(hit), Some(id)) = (blocks.resolve(address), model.type_id(address)) {
+                model.note(blocks, hit.id, address, 1, id);
             }
         }
         Some(model)
     }
 
-    /// Where the object begins (a code for [`OBJECT_OFFSETS`]), if one does: its type must be a type, and agree with the place.
-    fn identify(&mut self, blocks: &Blocks, statics: &Statics, base: usize, bytes: usize) -> Option<u8> {
+    /// Where the object begins (a code for [`OBJECT_OFFSETS`]), if one does: its type must be a type, and agree with the place. And that type.
+    #[inline]
+    fn identify(&mut self, blocks: &Blocks, statics: &Statics, base: usize, bytes: usize) -> Option<(u8, TypeId)> {
         for code in [1u8, 2, 3] {
             let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
             if object + 16 > base + bytes {
@@ -90,28 +94,31 @@ impl Model {
                 let fits = prefix == OBJECT_OFFSETS[code as usize] && object - base + least <= bytes;
                 // SAFETY: inside a live block, 16 bytes or more into it for a GC object.
                 if fits && unsafe { is_plausible(blocks, statics, object, info.gc) } {
-                    return Some(code);
+                    return Some((code, id));
                 }
             }
         }
         None
     }
 
-    fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8) {
+    fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8, type_id: TypeId) {
         let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
-        blocks.set(id, code << OBJECT_SHIFT);
+        blocks.set_object(id, code);
         if self.count(object) == Count::Dead {
             blocks.set(id, DEAD);
             return;
         }
         self.objects += 1;
-        let Some(&info) = self.info(object) else { return };
-        // SAFETY: a live object.
-        unsafe { self.note_tables(blocks, &info, object) };
+        let info = self.types.info(type_id);
+        if info.container != Container::None || info.managed_dict {
+            let info = *info;
+            // SAFETY: a live object.
+            unsafe { self.note_tables(blocks, &info, object) };
+        }
     }
 
     /// Notes the raw blocks that an object keeps its references in.
-    unsafe fn note_tables(&mut self, blocks: &Blocks, info: &TypeInfo, object: usize) {
+    unsafe fn note_tables(&self, blocks: &mut Blocks, info: &TypeInfo, object: usize) {
         let minor = self.runtime.minor;
         // SAFETY: the caller's; each field is one of the object's.
         let field = |at: usize| unsafe { read(object + at) };
@@ -134,7 +141,7 @@ impl Model {
                 if values != 0 && minor <= 10 {
                     // SAFETY: a dict has its table.
                     let count = unsafe { tables::entries_in_use(minor, keys) };
-                    self.tables.note(blocks, values, Table::Items(count.saturating_mul(8)));
+                    Table::Items(count.saturating_mul(8)).note(blocks, values);
                 } else if values != 0 && minor <= 12 {
                     self.note_values(blocks, values);
                 }
@@ -146,11 +153,11 @@ impl Model {
             // A heap type's doc is a copy of its own: text to the end, and behind it.
             Container::Type => (field(types::TP_DOC), Table::Items(0)),
         };
-        self.tables.note(blocks, address, table);
+        table.note(blocks, address);
     }
 
     /// Notes the block of a `PyDictValues` of 3.11 or 3.12.
-    fn note_values(&mut self, blocks: &Blocks, values: usize) {
+    fn note_values(&self, blocks: &mut Blocks, values: usize) {
         let Some(hit) = blocks.resolve(values) else { return };
         let base = blocks.extent_in(hit.span, hit.index).0;
         let mut before = [0u8; 40];
@@ -160,7 +167,7 @@ impl Model {
             *byte = unsafe { core::ptr::read_volatile((values - 1 - i) as *const u8) };
         }
         if let Some(count) = layout::values_set(before) {
-            self.tables.set(hit.id, Table::Items(values + 8 * count - base));
+            Table::Items(values + 8 * count - base).set(blocks, hit.id);
         }
     }
 
@@ -181,16 +188,20 @@ impl Model {
         self.types.known(unsafe { read(object + OB_TYPE) })
     }
 
-    /// Whether a GC object hangs in the collector's list: `_gc_next` is not 0 (pycore_gc.h, `_PyObject_GC_IS_TRACKED`, 3.8-3.13).
+    /// Whether an object hangs in the collector's list.
     pub fn is_tracked(&self, object: usize) -> bool {
-        // SAFETY: the caller has a GC object's address; its head stands before it.
-        self.is_collectors(object) && unsafe { read(object - weakref_hooks::GC_HEAD_BYTES) } != 0
+        // SAFETY: of the collector's, as was asked first.
+        self.info(object).is_some_and(|t| types::is_collectors(t, object)) && unsafe { types::is_tracked(object) }
     }
 
-    /// Whether an object is of the collector, and has a head: its type is, and of types only those made at run time (`type_is_gc` in
-    /// typeobject.c). What stands before a type that a library built by hand is none of its own, and until 3.8 visiting it is a fatal error.
-    pub fn is_collectors(&self, object: usize) -> bool {
-        self.info(object).is_some_and(|t| t.gc && (t.species != Species::Type || types::is_heap_type(object)))
+    /// Whether words and owners agree with an object's count, without a doubt: they may even if the answer is no.
+    #[inline]
+    pub fn is_plainly_right(&self, object: usize, words: u32, owned: u32) -> bool {
+        let Count::References(count) = self.count(object) else { return true };
+        // An interned string does not count two of its words, nor one of its owners.
+        // SAFETY: an object.
+        let spare = if unsafe { read(object + OB_TYPE) } == self.string_type { 2 } else { 0 };
+        u64::from(owned) <= count && count + spare <= u64::from(words)
     }
 
     /// Whether an object is a string in the interned table whose two references are not counted: of `PyASCIIObject.state` the low two bits `interned`, 1 for a mortal one (unicodeobject.h, 3.8-3.13).

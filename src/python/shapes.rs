@@ -2,6 +2,7 @@
 
 use super::layout::{self, FrameTop};
 use super::objects::Model;
+use super::tables::Table;
 use super::types::{OB_SIZE, OB_TYPE, Species, TypeInfo, read};
 use crate::mark::{BlockId, Blocks, Hit, Part, Shapes};
 use crate::weakref_hooks;
@@ -10,7 +11,7 @@ impl Shapes for Model {
     fn strong_parts(&self, blocks: &Blocks, id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(Part)) {
         let block_end = base + bytes;
         let Some(object) = blocks.object(id, base) else {
-            return part(match self.tables.get(id) {
+            return part(match Table::of(blocks, id) {
                 // SAFETY: the container that was found names it.
                 Some(table) => unsafe { table.part(self.runtime.minor, base, bytes) },
                 None => Part::all(base, block_end),

@@ -7,7 +7,6 @@
 use super::layout;
 use super::types::read;
 use crate::mark::{BlockId, Blocks, Part};
-use crate::meta::Array;
 
 /// What a raw block is to the container that names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,95 +19,51 @@ pub enum Table {
     SetEntries(usize),
 }
 
-/// Block id plus 1, and a [`Table`]: two bits what, thirty bits how many words.
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    key: u32,
-    what: u32,
-}
-
-// SAFETY: zeros are an empty slot.
-unsafe impl crate::meta::Zeroed for Slot {}
-
 const WORDS_MAX: usize = (1 << 30) - 1;
 
-impl Slot {
-    fn new(id: BlockId, table: Table) -> Slot {
-        let (what, bytes) = match table {
-            Table::Items(bytes) => (0, bytes),
-            Table::DictKeys => (1, 0),
-            Table::SetEntries(bytes) => (2, bytes),
+impl Table {
+    /// What is noted of the block: two bits what, from 1 on, and thirty bits how many words.
+    fn to_note(self) -> u32 {
+        let (what, bytes) = match self {
+            Table::Items(bytes) => (1, bytes),
+            Table::DictKeys => (2, 0),
+            Table::SetEntries(bytes) => (3, bytes),
         };
-        Slot { key: id.0 + 1, what: what << 30 | bytes.div_ceil(8).min(WORDS_MAX) as u32 }
+        what << 30 | bytes.div_ceil(8).min(WORDS_MAX) as u32
     }
 
-    fn table(self) -> Table {
-        let words = self.what as usize & WORDS_MAX;
+    fn from_note(note: u32) -> Option<Table> {
+        let words = note as usize & WORDS_MAX;
         // What is longer than can be written down ends where its block does.
         let bytes = if words == WORDS_MAX { usize::MAX } else { words * 8 };
-        match self.what >> 30 {
-            0 => Table::Items(bytes),
-            1 => Table::DictKeys,
-            _ => Table::SetEntries(bytes),
+        match note >> 30 {
+            0 => None,
+            1 => Some(Table::Items(bytes)),
+            2 => Some(Table::DictKeys),
+            _ => Some(Table::SetEntries(bytes)),
         }
-    }
-}
-
-/// The tables found, by block.
-pub struct Tables {
-    slots: Array<Slot>,
-    count: usize,
-    mask: usize,
-}
-
-impl Tables {
-    /// Room for the tables of so many blocks.
-    pub fn new(blocks: u32) -> Option<Tables> {
-        let slots = (blocks as usize / 2).next_power_of_two().max(1024);
-        Some(Tables { slots: Array::new(slots)?, count: 0, mask: slots - 1 })
     }
 
     /// Notes that a container keeps its references in the block that begins at `address`, if one does.
-    pub fn note(&mut self, blocks: &Blocks, address: usize, table: Table) {
+    pub fn note(self, blocks: &mut Blocks, address: usize) {
         if let Some(hit) = blocks.resolve(address)
             && blocks.extent_in(hit.span, hit.index).0 == address
         {
-            self.set(hit.id, table);
+            self.set(blocks, hit.id);
         }
     }
 
     /// Notes what a block is.
-    pub fn set(&mut self, id: BlockId, table: Table) {
-        // Half full is enough; a table beyond that is scanned to its end, stale words and all.
-        if self.count * 2 >= self.mask {
-            return;
-        }
-        let mut at = id.0 as usize & self.mask;
-        while self.slots[at].key != 0 && self.slots[at].key != id.0 + 1 {
-            at = (at + 1) & self.mask;
-        }
-        if self.slots[at].key == 0 {
-            self.count += 1;
-        }
-        self.slots[at] = Slot::new(id, table);
+    pub fn set(self, blocks: &mut Blocks, id: BlockId) {
+        blocks.set_note(id, self.to_note());
     }
 
     /// What the block is, if it is a table.
     #[inline]
-    pub fn get(&self, id: BlockId) -> Option<Table> {
-        let mut at = id.0 as usize & self.mask;
-        loop {
-            let slot = self.slots[at];
-            match slot.key {
-                0 => return None,
-                key if key == id.0 + 1 => return Some(slot.table()),
-                _ => at = (at + 1) & self.mask,
-            }
-        }
+    pub fn of(blocks: &Blocks, id: BlockId) -> Option<Table> {
+        Table::from_note(blocks.note(id))
     }
-}
 
-impl Table {
     /// The part of the block whose words count.
     ///
     /// # Safety
@@ -177,17 +132,17 @@ mod tests {
 
     #[test]
     fn what_is_noted_is_found_again() {
-        let mut tables = Tables::new(16).unwrap();
-        tables.set(BlockId(3), Table::Items(24));
-        tables.set(BlockId(3 + 1024), Table::DictKeys);
-        tables.set(BlockId(4), Table::SetEntries(128));
-        tables.set(BlockId(4), Table::SetEntries(256));
-        tables.set(BlockId(5), Table::Items(usize::MAX));
-        assert_eq!(tables.get(BlockId(3)), Some(Table::Items(24)));
-        assert_eq!(tables.get(BlockId(3 + 1024)), Some(Table::DictKeys));
-        assert_eq!(tables.get(BlockId(4)), Some(Table::SetEntries(256)));
-        assert_eq!(tables.get(BlockId(5)), Some(Table::Items(usize::MAX)));
-        assert_eq!(tables.get(BlockId(6)), None);
+        for table in [
+            Table::Items(0),
+            Table::Items(24),
+            Table::DictKeys,
+            Table::SetEntries(128),
+            Table::SetEntries(0),
+            Table::Items(usize::MAX),
+        ] {
+            assert_eq!(Table::from_note(table.to_note()), Some(table));
+        }
+        assert_eq!(Table::from_note(0), None);
     }
 
     #[test]

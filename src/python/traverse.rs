@@ -2,9 +2,9 @@
 
 use core::ffi::{c_int, c_void};
 
+use super::layout;
 use super::objects::Model;
-use super::types::{Species, TypeId};
-use crate::sys::guard::{self, Outcome};
+use super::types::{self, OB_SIZE, Species, TypeId, read};
 
 /// References reported by one call that are kept; the rest is counted but not kept.
 pub const KEPT_MAX: usize = 4096;
@@ -28,65 +28,72 @@ impl Visited {
     pub fn complete(&self) -> bool {
         self.count <= KEPT_MAX
     }
-}
 
-struct Call<'a> {
-    visited: &'a mut Visited,
-    each: &'a mut dyn FnMut(usize),
-}
-
-unsafe extern "C" fn visit(object: *mut c_void, call: *mut c_void) -> c_int {
-    // SAFETY: `call` is the pointer passed to tp_traverse below, which lives through the call.
-    let call = unsafe { &mut *call.cast::<Call<'_>>() };
-    if let Some(slot) = call.visited.kept.get_mut(call.visited.count) {
-        *slot = object as usize;
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.count = 0;
     }
-    call.visited.count += 1;
-    (call.each)(object as usize);
-    0
+
+    /// Adds an address.
+    pub fn add(&mut self, target: usize) {
+        if let Some(slot) = self.kept.get_mut(self.count) {
+            *slot = target;
+        }
+        self.count += 1;
+    }
+}
+
+/// Calls the `tp_traverse` at the address `function`; `each` gets every reference that it reports.
+///
+/// # Safety
+/// In a guarded call in the snapshot child; `function` is that of the type of `object`, which is traversable.
+pub unsafe fn ask<F: FnMut(usize)>(function: usize, object: usize, each: &mut F) {
+    unsafe extern "C" fn visit<F: FnMut(usize)>(object: *mut c_void, each: *mut c_void) -> c_int {
+        // SAFETY: what was passed to tp_traverse below, which lives through the call.
+        unsafe { (*each.cast::<F>())(object as usize) };
+        0
+    }
+    // SAFETY: the caller's; the signature is the one in CPython's object.h.
+    unsafe {
+        let function: Traverse = core::mem::transmute(function);
+        function(object as *mut c_void, visit::<F>, core::ptr::from_mut(each).cast());
+    }
 }
 
 impl Model {
     /// Whether an object's references are asked for: it can be in the collector's list, and is whole. Objects of the GC that are not
     /// tracked may be half made; tuples and dicts are not tracked as long as they hold nothing that could make a cycle.
+    #[inline]
     pub fn is_traversable(&self, object: usize) -> Option<TypeId> {
         let id = self.type_id(object)?;
         let info = self.types.info(id);
-        let whole =
-            self.is_collectors(object) && (self.is_tracked(object) || matches!(info.species, Species::Tuple | Species::Dict));
-        (whole && info.traverse != 0 && !info.crashed).then_some(id)
+        let asked = info.traverse != 0 && !info.crashed && types::is_collectors(info, object);
+        // SAFETY: an object of the collector's, before which its head stands.
+        (asked && (matches!(info.species, Species::Tuple | Species::Dict) || unsafe { types::is_tracked(object) })).then_some(id)
     }
 
-    /// Calls an object's `tp_traverse`; `each` gets every reference it reports, and `visited` keeps them. A crash is survived: the type is
-    /// not called again, and the answer is the signal.
+    /// The references of an exact list or tuple, which need not be asked: `each` gets what its `tp_traverse` would report (`list_traverse`,
+    /// `tupletraverse`; 3.8 to 3.13). `false` if it is neither.
     ///
     /// # Safety
-    /// In the snapshot child, after `guard::install`; `object` must be traversable as type `id`.
-    pub unsafe fn traverse(
-        &mut self,
-        id: TypeId,
-        object: usize,
-        visited: &mut Visited,
-        each: &mut dyn FnMut(usize),
-    ) -> Result<(), i32> {
-        visited.count = 0;
-        let traverse = self.types.info(id).traverse;
-        let mut call = Call { visited, each };
-        let argument = (&raw mut call).cast::<c_void>();
-        // SAFETY: tp_traverse of the object's own type, with the signature CPython's object.h gives it; what it abandons in a crash is
-        // the child's private copy.
-        let outcome = unsafe {
-            guard::call(|| {
-                let traverse: Traverse = core::mem::transmute(traverse);
-                traverse(object as *mut c_void, visit, argument);
-            })
+    /// In a guarded call; `object` is a traversable object of the species.
+    #[inline]
+    pub unsafe fn items(species: Species, object: usize, each: &mut impl FnMut(usize)) -> bool {
+        // SAFETY: the caller's; both have a size.
+        let (items, count) = unsafe {
+            match species {
+                Species::List => (read(object + layout::LIST_ITEMS), read(object + OB_SIZE)),
+                Species::Tuple => (object + layout::TUPLE_ITEMS, read(object + OB_SIZE)),
+                _ => return false,
+            }
         };
-        match outcome {
-            Outcome::Returned => Ok(()),
-            Outcome::Crashed(signal) => {
-                self.types.set_crashed(id);
-                Err(signal)
+        for i in 0..count {
+            // SAFETY: i is below the size.
+            let item = unsafe { read(items + 8 * i) };
+            if item != 0 {
+                each(item);
             }
         }
+        true
     }
 }

@@ -129,12 +129,18 @@ unsafe impl crate::meta::Zeroed for TypeInfo {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TypeId(pub u32);
 
-const SLOTS: usize = 1 << 18;
+/// So many types, and no more.
+const TYPES_MAX: usize = 1 << 17;
+/// Room in the index at first: that of a program of usual size stays in the processor's nearest caches.
+const SLOTS_MIN: usize = 1 << 12;
 
 /// The types, by address.
 pub struct Types {
-    table: Array<TypeInfo>,
+    infos: Array<TypeInfo>,
     count: u32,
+    /// An address and its place in `infos`, at its hash or behind it. Never more than half full, so that probing stays short.
+    index: Array<(usize, u32)>,
+    index_bits: u32,
     runtime: &'static Runtime,
     /// Types for which there was no room.
     pub left_out: u32,
@@ -156,35 +162,55 @@ pub fn is_heap_type(object: usize) -> bool {
     unsafe { read(object + TP_FLAGS) as u64 & HEAPTYPE != 0 }
 }
 
+/// Whether an object of this type is of the collector, and has a head: its type is, and of types only those made at run time (`type_is_gc` in
+/// typeobject.c). What stands before a type that a library built by hand is none of its own, and until 3.8 visiting it is a fatal error.
+#[inline]
+pub fn is_collectors(info: &TypeInfo, object: usize) -> bool {
+    info.gc && (info.species != Species::Type || is_heap_type(object))
+}
+
+/// Whether an object hangs in the collector's list: `_gc_next` is not 0 (pycore_gc.h, `_PyObject_GC_IS_TRACKED`, 3.8-3.13).
+///
+/// # Safety
+/// An object of the collector's.
+#[inline]
+pub unsafe fn is_tracked(object: usize) -> bool {
+    // SAFETY: its head stands before it.
+    unsafe { read(object - GC_HEAD_BYTES) != 0 }
+}
+
 impl Types {
     /// An empty table.
     pub fn new(runtime: &'static Runtime) -> Option<Types> {
-        Some(Types { table: Array::new(SLOTS)?, count: 0, runtime, left_out: 0 })
+        let index_bits = SLOTS_MIN.trailing_zeros();
+        Some(Types { infos: Array::new(TYPES_MAX)?, count: 0, index: Array::new(SLOTS_MIN)?, index_bits, runtime, left_out: 0 })
     }
 
     /// The type's facts.
+    #[inline]
     pub fn info(&self, id: TypeId) -> &TypeInfo {
-        &self.table[id.0 as usize % SLOTS]
+        &self.infos[id.0 as usize % TYPES_MAX]
     }
 
     /// Notes that its `tp_traverse` crashed.
     pub fn set_crashed(&mut self, id: TypeId) {
-        self.table[id.0 as usize % SLOTS].crashed = true;
+        self.infos[id.0 as usize % TYPES_MAX].crashed = true;
     }
 
     /// A type that has been seen before.
-    #[inline]
+    #[inline(always)]
     pub fn known(&self, address: usize) -> Option<TypeId> {
-        let mut at = Self::start(address);
+        let mask = self.index.len() - 1;
+        let mut at = self.start(address);
         loop {
-            let info = &self.table[at];
-            if info.address == address {
-                return Some(TypeId(at as u32));
-            }
-            if info.address == 0 {
+            let (there, id) = self.index[at & mask];
+            if there == 0 {
                 return None;
             }
-            at = (at + 1) % SLOTS;
+            if there == address {
+                return Some(TypeId(id));
+            }
+            at += 1;
         }
     }
 
@@ -197,16 +223,15 @@ impl Types {
         }
     }
 
-    fn start(address: usize) -> usize {
-        (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 18)
+    #[inline(always)]
+    fn start(&self, address: usize) -> usize {
+        (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - self.index_bits)
     }
 
-    /// All types seen.
+    /// All types seen, in the order in which they were.
     pub fn for_each(&self, each: &mut dyn FnMut(TypeId, &TypeInfo)) {
-        for (at, info) in self.table.iter().enumerate() {
-            if info.address != 0 {
-                each(TypeId(at as u32), info);
-            }
+        for (id, info) in (0..self.count).zip(self.infos.iter()) {
+            each(TypeId(id), info);
         }
     }
 
@@ -342,17 +367,33 @@ impl Types {
     }
 
     fn insert(&mut self, info: TypeInfo) -> Option<TypeId> {
-        // Half full is enough: probing stays short.
-        if self.count as usize >= SLOTS / 2 {
+        if self.count as usize >= TYPES_MAX || (self.count as usize * 2 >= self.index.len() && !self.grow()) {
             self.left_out += 1;
             return None;
         }
-        let mut at = Self::start(info.address);
-        while self.table[at].address != 0 {
-            at = (at + 1) % SLOTS;
-        }
-        self.table[at] = info;
+        let id = self.count;
+        self.infos[id as usize] = info;
+        self.enter(info.address, id);
         self.count += 1;
-        Some(TypeId(at as u32))
+        Some(TypeId(id))
+    }
+
+    fn enter(&mut self, address: usize, id: u32) {
+        let mask = self.index.len() - 1;
+        let mut at = self.start(address);
+        while self.index[at & mask].0 != 0 {
+            at += 1;
+        }
+        self.index[at & mask] = (address, id);
+    }
+
+    fn grow(&mut self) -> bool {
+        let Some(larger) = Array::new(self.index.len() * 4) else { return false };
+        self.index = larger;
+        self.index_bits += 2;
+        for id in 0..self.count {
+            self.enter(self.infos[id as usize].address, id);
+        }
+        true
     }
 }

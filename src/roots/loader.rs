@@ -9,6 +9,9 @@ use crate::heap::view;
 /// itself), `size`, `allocated`.
 const HEADER_WORDS: usize = 4;
 
+/// A block shorter than this is none.
+pub const BYTES_MIN: usize = 8 * (HEADER_WORDS + ENTRY_WORDS);
+
 /// Words of a `struct dl_find_object_internal` (elf/dl-find_object.h): `map_start`, `map_end`, `map`, `eh_frame`.
 const ENTRY_WORDS: usize = 4;
 
@@ -20,7 +23,7 @@ const ROUNDED_TO: usize = 128;
 /// # Safety
 /// `base` must be a live block of `bytes` bytes, and stay so as long as the answer is used.
 pub unsafe fn table(base: usize, bytes: usize) -> Option<impl Iterator<Item = usize>> {
-    if bytes < 8 * (HEADER_WORDS + ENTRY_WORDS) {
+    if bytes < BYTES_MIN {
         return None;
     }
     // SAFETY: the caller's; every index below is within the block.

@@ -117,6 +117,12 @@ pub fn on_fault(address: usize, instruction: usize, guarded: bool) -> bool {
     protect(start, end, range.protection | libc::PROT_WRITE as usize)
 }
 
+/// Whether the guarded call that is under way has written to memory that is not its own.
+#[inline]
+pub fn wrote() -> bool {
+    UNDO_COUNT.load(Relaxed) > 0
+}
+
 /// Puts back what the guarded call that has just ended changed.
 pub fn undo() {
     let count = UNDO_COUNT.swap(0, Relaxed);
