@@ -12,6 +12,7 @@
 //! - [`python`]    the object model: what is an object, what it claims, what it owns
 //! - [`finalizers`]     what is asked of an object before it goes: first of all its reference count
 //! - [`audit`]     snapshot, child, census, verdicts, report records
+//! - [`collect`]   the modes in which `free` only remembers, and what makes its blocks reusable
 //! - [`interpose`] the exported C functions, bootstrap, fork, thread end
 #![cfg_attr(not(test), no_std)]
 #![no_builtins]
@@ -27,6 +28,7 @@ pub mod weakref_hooks;
 pub mod python;
 pub mod finalizers;
 pub mod audit;
+pub mod collect;
 pub mod interpose;
 
 #[cfg(not(test))]

@@ -122,6 +122,7 @@ impl Census {
             shim_address: Census::take as *const () as usize,
             kinds: settings.kinds,
             stale: stale.get(..stale_count).unwrap_or(&[]),
+            in_place: false,
         };
         let own = |each: &mut dyn FnMut(usize, usize)| view::for_each_own_range(each);
         let roots = RootSet::build(&sources, &own, scene.threads)?;

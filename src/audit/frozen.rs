@@ -50,15 +50,54 @@ static TAKING: AtomicBool = AtomicBool::new(false);
 /// Takes a snapshot. `child` runs in it, and its process ends; the program's threads go on as soon as it is made, and `pause_ns` then has how long they
 /// stood still. Answers the child's process id, or what the system refused. If another thread is at it: waits, or (`wait` is off) refuses.
 pub fn take(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, child: &dyn Fn(&Moment<'_>)) -> Result<i32, &'static str> {
+    frozen(stack_pointer, wait, pause_ns, &mut |moment| {
+        // SAFETY: the child runs `child` and ends by _exit.
+        match unsafe { process::clone_snapshot() } {
+            Some(Side::Child) => {
+                // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
+                unsafe { heap::unlock_all() };
+                child(moment);
+                process::exit(0)
+            }
+            Some(Side::Parent(child)) => {
+                // The locks first: threads that wake up may want them at once.
+                // SAFETY: taken by the caller.
+                unsafe { heap::unlock_all() };
+                Ok(child)
+            }
+            None => {
+                // SAFETY: as above.
+                unsafe { heap::unlock_all() };
+                Err("to clone the process")
+            }
+        }
+    })
+}
+
+/// As [`take`], without a copy: `work` runs in the program while all other threads stand still. It must change nothing of theirs, and leave the
+/// C library alone: they may hold its locks.
+pub fn hold(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, work: &dyn Fn(&Moment<'_>)) -> Result<(), &'static str> {
+    frozen(stack_pointer, wait, pause_ns, &mut |moment| {
+        // No thread stands inside the heap, and none moves: the work may use what the locks guard.
+        // SAFETY: taken by the caller.
+        unsafe { heap::unlock_all() };
+        work(moment);
+        Ok(0)
+    })
+    .map(drop)
+}
+
+/// One at a time.
+fn frozen(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, act: Act<'_>) -> Result<i32, &'static str> {
     while TAKING.swap(true, Ordering::AcqRel) {
         if !wait {
             return Err("a second snapshot at a time");
         }
         clock::sleep_ns(200_000);
     }
-    let taken = take_alone(stack_pointer, pause_ns, child);
+    let result = frozen_alone(stack_pointer, pause_ns, act);
     TAKING.store(false, Ordering::Release);
-    taken
+    result
 }
 
 /// In a child made by fork: whoever was at it is not here.
@@ -66,7 +105,10 @@ pub fn forget_taking() {
     TAKING.store(false, Ordering::Release);
 }
 
-fn take_alone(stack_pointer: usize, pause_ns: &AtomicU64, child: &dyn Fn(&Moment<'_>)) -> Result<i32, &'static str> {
+/// What is done while the threads stand still. It releases the heap's locks.
+type Act<'a> = &'a mut dyn FnMut(&Moment<'_>) -> Result<i32, &'static str>;
+
+fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Result<i32, &'static str> {
     let runtime = Runtime::get().filter(|r| r.initialized());
     let gil = runtime.is_some_and(Runtime::holds_gil);
     let thread_pointer = stop::thread_pointer();
@@ -95,30 +137,10 @@ fn take_alone(stack_pointer: usize, pause_ns: &AtomicU64, child: &dyn Fn(&Moment
         pid: super::snapshot::pid(),
         started_ns,
     };
-    // SAFETY: the child runs `child` and ends by _exit.
-    match unsafe { process::clone_snapshot() } {
-        Some(Side::Child) => {
-            // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
-            unsafe { heap::unlock_all() };
-            child(&moment);
-            process::exit(0)
-        }
-        Some(Side::Parent(child)) => {
-            // The locks first: threads that wake up may want them at once.
-            // SAFETY: taken above.
-            unsafe { heap::unlock_all() };
-            world.release(|now_ns| pause_ns.store((now_ns - started_ns).max(1), Ordering::Release));
-            restore_signals(&blocked);
-            Ok(child)
-        }
-        None => {
-            // SAFETY: taken above.
-            unsafe { heap::unlock_all() };
-            drop(world);
-            restore_signals(&blocked);
-            Err("to clone the process")
-        }
-    }
+    let result = act(&moment);
+    world.release(|now_ns| pause_ns.store((now_ns - started_ns).max(1), Ordering::Release));
+    restore_signals(&blocked);
+    result
 }
 
 /// The child must not run the program's handlers, and the parent must not be interrupted while it holds the heap's locks.

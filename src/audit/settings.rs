@@ -12,8 +12,8 @@ use crate::sys::text;
 /// Everything the audit needs to know of the user's wishes.
 #[derive(Clone, Copy)]
 pub struct Settings {
-    /// Route the interpreter's allocator to us and be ready to audit.
-    pub on: bool,
+    /// What `free` does, and whether anybody looks.
+    pub mode: Mode,
     /// Audit at interpreter exit.
     pub at_exit: bool,
     /// Audit on this signal, 0 for none.
@@ -38,6 +38,23 @@ pub struct Settings {
     pub plain: bool,
 }
 
+/// `GCSHIM_MODE`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Free at once, report what nobody holds.
+    Audit,
+    /// Free remembers; what nothing reaches is reclaimed, freed or not.
+    Collect,
+    /// Free remembers; what was freed is reused once no word leads to it.
+    Quarantine,
+    /// Free at once, never look.
+    Off,
+}
+
+/// All modes with their names.
+const MODES: [(Mode, &str); 4] =
+    [(Mode::Audit, "audit"), (Mode::Collect, "collect"), (Mode::Quarantine, "quarantine"), (Mode::Off, "off")];
+
 /// Longest path kept, with its zero.
 pub const PATH_MAX: usize = 1024;
 
@@ -46,7 +63,7 @@ const fn bit(verdict: Verdict) -> u16 {
 }
 
 static mut SETTINGS: Settings = Settings {
-    on: true,
+    mode: Mode::Audit,
     at_exit: true,
     signal: 0,
     report: [0; PATH_MAX],
@@ -73,6 +90,11 @@ impl Settings {
         unsafe { &*(&raw const SETTINGS) }
     }
 
+    /// Whether the interpreter's allocator is to be ours, and audits may be asked for.
+    pub fn on(&self) -> bool {
+        self.mode != Mode::Off
+    }
+
     /// Whether a verdict counts as failing.
     pub fn fails(&self, verdict: Verdict) -> bool {
         self.fail_on & bit(verdict) != 0
@@ -93,11 +115,9 @@ impl Settings {
 
     fn apply(&mut self, name: &[u8], value: &[u8]) -> Result<(), Mistake> {
         match name {
-            b"GCSHIM_MODE" => match value {
-                b"audit" => self.on = true,
-                b"off" => self.on = false,
-                _ => return Err(Mistake::Value),
-            },
+            b"GCSHIM_MODE" => {
+                self.mode = MODES.iter().find(|(_, n)| n.as_bytes() == value).ok_or(Mistake::Value)?.0;
+            }
             b"GCSHIM_AUDIT" => {
                 let (mut at_exit, mut signal) = (false, false);
                 for word in value.split(|&b| b == b',') {

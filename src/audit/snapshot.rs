@@ -5,7 +5,8 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsiz
 use super::records;
 use super::settings::Settings;
 use super::{Failure, Trigger, child, frozen, suspects};
-use crate::sys::process::{self, Ended, Shared};
+use crate::sys::process::{self, Ended};
+use crate::sys::shared::Shared;
 use crate::sys::text::Writer;
 use crate::sys::{clock, text};
 
@@ -67,7 +68,7 @@ pub fn routed() -> bool {
 /// program goes on at once, and the child reports by itself.
 pub fn run(trigger: Trigger, stack_pointer: usize) -> Result<i32, Failure> {
     let settings = Settings::get();
-    if !settings.on {
+    if !settings.on() {
         return Err(Failure::Off);
     }
     if !take_turn(trigger, settings) {

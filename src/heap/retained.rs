@@ -7,7 +7,7 @@
 //!
 //! Shared between threads: the bits' word (64 neighbours of a slab), the span's count, and once per [`FLUSH_BYTES`] of a thread the total.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::cache;
 use super::misuse;
@@ -33,6 +33,14 @@ static ON_DUE: AtomicUsize = AtomicUsize::new(0);
 pub fn start(on_due: fn()) {
     ON_DUE.store(on_due as usize, Release);
     modes::switch_on(modes::RETAIN);
+}
+
+/// Nobody looks at what is retained any more.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+/// Frees at once from here on. What is retained stays so.
+pub fn give_up() {
+    GIVEN_UP.store(true, Release);
 }
 
 /// Sets the total, in bytes, from which on `on_due` is called.
@@ -64,6 +72,11 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
             index = slab::index_at(span, at).0;
         } else if at != (*span).base {
             misuse::free_of_no_block(span, at);
+        } else if is(span, 0) {
+            misuse::double_free(at, block_bytes);
+        }
+        if GIVEN_UP.load(Relaxed) {
+            return super::free_at_once(span, at);
         }
         let mut bits = (*span).retained_bits.load(Acquire);
         if bits.is_null() {

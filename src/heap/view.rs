@@ -7,6 +7,7 @@ use super::Domain;
 use super::free_list;
 use super::page_map;
 use super::pool;
+use super::retained;
 use super::slab;
 use super::span::{DETACHED, Span, TABLE, kind};
 use crate::meta;
@@ -85,8 +86,8 @@ pub fn bounds() -> (usize, usize) {
     page_map::bounds()
 }
 
-/// Calls `f` with the span id and index of every free block: those of which no bit says that they are handed out, and those freed by other
-/// threads and not yet collected. A list that is corrupted ends where it makes no sense; the walk is never longer than the
+/// Calls `f` with the span id and index of every free block: those of which no bit says that they are handed out, those that are retained, and those
+/// freed by other threads and not yet collected. A list that is corrupted ends where it makes no sense; the walk is never longer than the
 /// slab has blocks. A thread stopped amid `malloc` or `free` has at most one block in hand that is seen as free although it is not on a list.
 ///
 /// # Safety
@@ -97,11 +98,14 @@ pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
         // SAFETY: records live for ever; nobody changes it meanwhile.
         let span = unsafe { &*record };
         if span.kind.load(Acquire) != kind::SLAB {
+            if span.kind.load(Acquire) != kind::UNUSED && retained::bits_of(span, 0) != 0 {
+                f(id, 0);
+            }
             continue;
         }
         let carved = span.carved.load(Relaxed);
         for (word, live) in (0..carved).step_by(64).zip(&span.live) {
-            let mut free = !live.load(Relaxed);
+            let mut free = !live.load(Relaxed) | retained::bits_of(span, word as usize / 64);
             while free != 0 {
                 let index = word + free.trailing_zeros();
                 if index >= carved {
@@ -125,6 +129,73 @@ pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
                 }
             }
         }
+    }
+}
+
+/// Calls `f(id, words)` for each span with retained blocks: their bits stand in words 0 to below `words` (see `retained`).
+pub fn for_each_retaining_span(f: &mut dyn FnMut(u32, usize)) {
+    for id in 0..TABLE.count() {
+        // SAFETY: records live for ever.
+        let span = unsafe { &*TABLE.get(id) };
+        if span.kind.load(Acquire) != kind::UNUSED && span.retained.load(Relaxed) != 0 {
+            f(id, (span.carved.load(Relaxed) as usize).div_ceil(64));
+        }
+    }
+}
+
+/// The retained blocks among blocks `64 * word` and following of span `id`, as bits.
+pub fn retained_bits(id: u32, word: usize) -> u64 {
+    // SAFETY: records live for ever.
+    unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::bits_of(span, word))
+}
+
+/// As [`resolve`], for words into spans that have retained blocks; `None` for all others.
+#[inline(always)]
+pub fn resolve_retaining(word: usize) -> Option<(u32, u32)> {
+    let span = page_map::span_at(word);
+    // SAFETY: page map entries are records, which live for ever.
+    let span: &Span = unsafe { span.as_ref()? };
+    if span.retained.load(Relaxed) == 0 || word >> 47 != 0 {
+        return None;
+    }
+    let index = (((word - span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
+    (index < span.carved.load(Relaxed)).then_some((span.id, index))
+}
+
+/// Calls `f` with start and end of each run of neighbouring blocks of span `id` that are handed out and not retained. What other threads freed
+/// and the owner has not collected counts as handed out.
+pub fn for_each_run_in_use(id: u32, f: &mut dyn FnMut(usize, usize)) {
+    // SAFETY: records live for ever.
+    let Some(span) = (unsafe { TABLE.get(id).as_ref() }) else { return };
+    let what = span.kind.load(Acquire);
+    if what == kind::UNUSED {
+        return;
+    }
+    if what != kind::SLAB {
+        if retained::bits_of(span, 0) == 0 {
+            f(span.base, span.base + span.block_bytes);
+        }
+        return;
+    }
+    let carved = span.carved.load(Relaxed) as usize;
+    let at = |index: usize| span.base + index * span.block_bytes;
+    let mut run: Option<usize> = None;
+    for (word, live) in span.live.iter().enumerate().take(carved.div_ceil(64)) {
+        let bits = live.load(Relaxed) & !retained::bits_of(span, word);
+        if bits == u64::MAX {
+            run.get_or_insert(word * 64);
+            continue;
+        }
+        for bit in 0..64 {
+            if bits >> bit & 1 != 0 {
+                run.get_or_insert(word * 64 + bit);
+            } else if let Some(first) = run.take() {
+                f(at(first), at(word * 64 + bit));
+            }
+        }
+    }
+    if let Some(first) = run {
+        f(at(first), at(carved));
     }
 }
 

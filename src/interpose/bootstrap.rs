@@ -1,7 +1,7 @@
 //! What needs a finished C library, done once when the shim is loaded: before the program's constructors and `main`. The heap does
 //! not wait for it.
 
-use super::{exit, fork, python_allocators, threads};
+use super::{collecting, exit, fork, python_allocators, threads};
 
 /// The entry in the list of functions that the dynamic loader calls when it has loaded us.
 #[used]
@@ -13,5 +13,6 @@ extern "C" fn constructor() {
     fork::install();
     threads::install();
     exit::install();
+    collecting::install();
     python_allocators::install();
 }

@@ -36,7 +36,7 @@ pub fn install() {
         /// glibc: like atexit, and the function gets the exit status.
         fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     }
-    if settings.on {
+    if settings.on() {
         // Registered before the program's own handlers, and before the dynamic linker's: so it runs after all of them.
         // SAFETY: the function lives as long as the process.
         unsafe { on_exit(at_process_exit, core::ptr::null_mut()) };

@@ -9,6 +9,7 @@
 //! thread: the child simply uses its cache.
 
 use crate::audit::{frozen, snapshot};
+use crate::collect::cycle;
 use crate::heap;
 
 extern "C" fn prepare() {
@@ -28,6 +29,8 @@ extern "C" fn child() {
     }
     snapshot::forget_running();
     frozen::forget_taking();
+    // SAFETY: a child made by fork has one thread.
+    unsafe { cycle::after_fork_in_child() };
 }
 
 /// Registers the handlers. `false` when the C library has no memory for them.

@@ -9,6 +9,8 @@ mod bootstrap;
 #[cfg(not(test))]
 mod c_api;
 #[cfg(not(test))]
+mod collecting;
+#[cfg(not(test))]
 mod exit;
 #[cfg(not(test))]
 mod late_python;

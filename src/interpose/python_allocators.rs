@@ -77,7 +77,7 @@ extern "C" fn free(_context: *mut c_void, block: *mut c_void) {
 
 /// Looks for an interpreter and routes it. Called by the constructor.
 pub fn install() {
-    if !Settings::get().on {
+    if !Settings::get().on() {
         return;
     }
     let runtime = match Runtime::find() {

@@ -16,9 +16,10 @@ pub struct Opt {
 pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "GCSHIM_MODE",
-        values: "audit|off",
+        values: "audit|collect|quarantine|off",
         default: "audit",
-        help: "audit: free at once, report what nobody holds; off: a plain malloc that never looks.",
+        help: "audit: free at once, report what nobody holds; collect: free only remembers, a collector reclaims what nothing reaches; \
+               quarantine: what was freed is reused only when no word points into it; off: a plain malloc that never looks.",
     },
     Opt {
         name: "GCSHIM_AUDIT",

@@ -11,18 +11,30 @@ const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
 /// Answers which parts of a range were ever touched.
 pub struct Resident {
     pagemap: Option<File>,
+    /// Ranges of fewer bytes are read whole.
+    worth_asking_bytes: usize,
 }
 
 impl Resident {
     /// Opens the page map of this process; without it every page counts as touched.
     pub fn open() -> Resident {
-        Resident { pagemap: File::open(c"/proc/self/pagemap") }
+        Resident { pagemap: File::open(c"/proc/self/pagemap"), worth_asking_bytes: WORTH_ASKING }
+    }
+
+    /// As [`Resident::open`], asking for every range: a page that is there can be read, also of a mapping whose file was cut short.
+    pub fn strict() -> Resident {
+        Resident { worth_asking_bytes: 0, ..Resident::open() }
+    }
+
+    /// Takes every page for touched.
+    pub fn unknown() -> Resident {
+        Resident { pagemap: None, worth_asking_bytes: 0 }
     }
 
     /// Calls `part` for each touched part of `start..end`, in order.
     pub fn for_each_part(&self, start: usize, end: usize, part: &mut dyn FnMut(usize, usize)) {
         let Some(pagemap) = &self.pagemap else { return part(start, end) };
-        if end - start < WORTH_ASKING {
+        if end - start < self.worth_asking_bytes {
             return part(start, end);
         }
         let mut entries = [0u64; 512];

@@ -40,6 +40,8 @@ pub struct Sources<'a> {
     pub kinds: Kinds,
     /// Ranges that hold stale words and are to be left out (for instance the unused part of CPython's data stack).
     pub stale: &'a [(usize, usize)],
+    /// This is the program itself, not a copy: nothing may be written, and nothing read that could fault.
+    pub in_place: bool,
 }
 
 /// Calls back with each thread.
@@ -47,7 +49,7 @@ pub type Threads<'a> = &'a dyn Fn(&mut dyn FnMut(Thread));
 
 impl RootSet {
     /// Builds the set. `own_ranges` calls back with each range of the shim's own memory; `threads` with each thread. The dead part of a stack that
-    /// lies in a block is overwritten with zeros: only in the snapshot child.
+    /// lies in a block is overwritten with zeros, unless the sources say that this is no copy.
     pub fn build(
         sources: &Sources<'_>,
         own_ranges: &dyn Fn(&mut dyn FnMut(usize, usize)),
@@ -61,7 +63,7 @@ impl RootSet {
             anchors: Array::new(ANCHORS_MAX)?,
             anchor_count: 0,
             kinds: sources.kinds,
-            resident: Resident::open(),
+            resident: if sources.in_place { Resident::strict() } else { Resident::open() },
             maps_unreadable: false,
             left_out: 0,
         };
@@ -109,7 +111,9 @@ impl RootSet {
         if let Some((low, high)) = on {
             claims.add(thread.stack_low, high, Class::Root(Kind::Stacks));
             claims.add(low, thread.stack_low, Class::Dead);
-            self.wipe_dead_part(low, thread);
+            if !sources.in_place {
+                self.wipe_dead_part(low, thread);
+            }
         }
         if thread.thread_pointer != 0 {
             claim_control_block(claims, thread.thread_pointer, sources);

@@ -9,6 +9,8 @@ use super::{raw, tls};
 
 /// The lock order, lowest first.
 pub mod rank {
+    /// The collector's state: held for a whole step of a collection.
+    pub const COLLECTOR: u8 = 0;
     /// The list of thread caches.
     pub const CACHES: u8 = 1;
     /// The lists of slabs without an owner.
@@ -50,6 +52,13 @@ impl<const RANK: u8, T> Ranked<RANK, T> {
     pub fn lock_within<const OUTER: u8, U>(&self, _outer: &Held<'_, OUTER, U>) -> Held<'_, RANK, T> {
         const { assert!(OUTER < RANK, "locks are taken in the order of their ranks") };
         self.lock()
+    }
+
+    /// As [`Ranked::lock`], without waiting: `None` if somebody holds it.
+    pub fn try_lock(&self) -> Option<Held<'_, RANK, T>> {
+        let guard = self.inner.try_lock()?;
+        note_taken(RANK);
+        Some(Held { guard })
     }
 
     /// Takes the lock and keeps it beyond the scope, until [`Ranked::release_kept`].

@@ -55,6 +55,13 @@ pub fn poll_snapshot(pid: i32) -> Ended {
     }
 }
 
+/// Waits for a snapshot child that is about to end.
+pub fn reap_snapshot(pid: i32) {
+    let mut status = 0;
+    // SAFETY: status is a valid int for the call to fill; __errno_location is valid for the calling thread.
+    unsafe { while libc::waitpid(pid, &mut status, libc::__WCLONE) < 0 && *libc::__errno_location() == libc::EINTR {} }
+}
+
 /// Kills a snapshot child that has outlived its deadline, and reaps it.
 pub fn kill_snapshot(pid: i32) {
     let mut status = 0;
@@ -89,46 +96,4 @@ pub fn futex_wait(word: &AtomicU32, value: u32, timeout_ns: Option<u64>) {
 pub fn futex_wake_all(word: &AtomicU32) {
     // SAFETY: word is valid; the wake count is an int.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX) };
-}
-
-/// A page shared between the program and its snapshot child.
-pub struct Shared<T: 'static>(&'static T);
-
-impl<T: Sync> Shared<T> {
-    /// Maps zeroed memory for one `T`, of which all-zero must be a valid value; `None` if the system refuses.
-    ///
-    /// # Safety
-    /// `T` must be valid when all its bytes are zero.
-    pub unsafe fn new() -> Option<Shared<T>> {
-        // SAFETY: an anonymous mapping at an address of the kernel's choice.
-        let p = unsafe {
-            libc::mmap(
-                core::ptr::null_mut(),
-                size_of::<T>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if p == libc::MAP_FAILED {
-            return None;
-        }
-        // SAFETY: fresh, page-aligned, zeroed (the caller vouches for T), never unmapped before drop.
-        Some(Shared(unsafe { &*p.cast::<T>() }))
-    }
-}
-
-impl<T> core::ops::Deref for Shared<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        self.0
-    }
-}
-
-impl<T> Drop for Shared<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in new, with the same length; no reference outlives self.
-        unsafe { libc::munmap(core::ptr::from_ref(self.0).cast_mut().cast(), size_of::<T>()) };
-    }
 }

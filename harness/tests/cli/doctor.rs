@@ -60,7 +60,7 @@ fn the_doctor_names_what_is_set_in_the_environment() {
     let (_, stdout, _) = end(&command.output().expect("gcshim starts"));
     for line in [
         "warn  PYTHONMALLOC=mimalloc keeps objects in heaps of its own; unset it for an audit",
-        "FAIL  GCSHIM_MODE=fast: 'fast' is none of audit, off",
+        "FAIL  GCSHIM_MODE=fast: 'fast' is none of audit, collect, quarantine, off",
         "warn  GCSHIM_TYPO is no option; gcshim options lists them",
         "FAIL  reports cannot be written to /nowhere: No such file or directory (os error 2)",
     ] {

@@ -137,7 +137,11 @@ fn suppressions_leave_findings_out_and_say_what_they_do_not_understand() {
 fn an_option_that_is_wrong_is_one_line_in_a_python_process_alone() {
     for (name, value, line) in [
         ("GCSHIM_NONSENSE", "1", "gcshim: unknown option GCSHIM_NONSENSE; `gcshim options` lists them all"),
-        ("GCSHIM_MODE", "zoom", "gcshim: GCSHIM_MODE=zoom is not understood and is ignored; allowed: audit|off"),
+        (
+            "GCSHIM_MODE",
+            "zoom",
+            "gcshim: GCSHIM_MODE=zoom is not understood and is ignored; allowed: audit|collect|quarantine|off",
+        ),
         (
             "GCSHIM_AUDIT",
             "exit,soon",
