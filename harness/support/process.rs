@@ -68,9 +68,12 @@ impl Program {
         self
     }
 
-    /// With the shim preloaded and its records kept.
+    /// With the shim preloaded, in the mode of `GCSHIM_TEST_MODE` if there is one, and its records kept.
     pub fn with_shim(mut self) -> Program {
         let folder = tempfile::tempdir().expect("a folder for the report");
+        if let Some(mode) = std::env::var_os("GCSHIM_TEST_MODE") {
+            self.command.env("GCSHIM_MODE", mode);
+        }
         self.command.env("LD_PRELOAD", shim::library()).env("GCSHIM_REPORT", folder.path().join("report.ndjson"));
         self.report = Some(folder);
         self

@@ -286,7 +286,7 @@ mod tests {
         {
             assert_eq!(s.apply(name.as_bytes(), value.as_bytes()), Err(Mistake::Value));
         }
-        assert!(s.on && s.at_exit && s.exit_code == 0);
+        assert!(s.on() && s.at_exit && s.exit_code == 0);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One collection after the other, as the program sees them: begun by a thread that frees, finished by one that frees later.
 
-use core::ffi::c_void;
 use core::sync::atomic::{AtomicI32, Ordering::*};
 
 use super::exchange::{self, Exchange};
@@ -102,11 +101,11 @@ pub unsafe fn after_fork_in_child() {
 /// Called when enough is retained: begins a collection, or finishes the one under way.
 fn on_due() {
     if COLLECTS_IN.load(Relaxed) == pid() {
-        registers::call(step, core::ptr::null_mut());
+        registers::call(step, 0);
     }
 }
 
-extern "C" fn step(_: *mut c_void, stack_pointer: usize) -> i32 {
+extern "C" fn step(_: usize, stack_pointer: usize) -> i32 {
     // Else somebody is at it.
     if let Some(mut collector) = COLLECTOR.try_lock() {
         match &collector.running {

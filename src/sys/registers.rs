@@ -1,12 +1,10 @@
 //! Calling with the caller's registers on its stack, where a scan finds them.
 
-use core::ffi::c_void;
-
 /// What is called: the argument, and the stack pointer from which on everything is the caller's.
-pub type Function = extern "C" fn(*mut c_void, usize) -> i32;
+pub type Function = extern "C" fn(usize, usize) -> i32;
 
 unsafe extern "C" {
-    fn gcshim_with_registers(function: Function, argument: *mut c_void) -> i32;
+    fn gcshim_with_registers(function: Function, argument: usize) -> i32;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -56,7 +54,7 @@ core::arch::global_asm!(
 
 /// Calls `function` with the registers that a call keeps pushed on the stack; the others hold nothing of the caller's by the rules of a call.
 #[inline(never)]
-pub fn call(function: Function, argument: *mut c_void) -> i32 {
+pub fn call(function: Function, argument: usize) -> i32 {
     // SAFETY: the assembly keeps the C calling convention.
     unsafe { gcshim_with_registers(function, argument) }
 }
@@ -65,14 +63,14 @@ pub fn call(function: Function, argument: *mut c_void) -> i32 {
 mod tests {
     use super::*;
 
-    extern "C" fn inner(argument: *mut c_void, stack_pointer: usize) -> i32 {
+    extern "C" fn inner(argument: usize, stack_pointer: usize) -> i32 {
         let here = 0u8;
         assert!(stack_pointer > &raw const here as usize && stack_pointer.is_multiple_of(8));
-        argument as usize as i32 + 1
+        argument as i32 + 1
     }
 
     #[test]
     fn the_argument_and_the_answer_pass() {
-        assert_eq!(call(inner, 41 as *mut c_void), 42);
+        assert_eq!(call(inner, 41), 42);
     }
 }
