@@ -1,6 +1,6 @@
 //! One collection after the other, as the program sees them: begun by a thread that frees, finished by one that frees later.
 
-use core::sync::atomic::{AtomicI32, Ordering::*};
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::*};
 
 use super::exchange::{self, Exchange};
 use super::pace::Pace;
@@ -14,8 +14,15 @@ use crate::sys::{clock, registers, text};
 
 /// Collections that may fail one after the other before blocks are freed at once again.
 const FAILURES_MAX: u32 = 3;
-/// How long a thread that frees too fast waits for the collection at most. It may hold locks that others need.
+/// How long the thread that collects waits at most when it frees too fast.
 const WAIT_NS: u64 = 2_000_000_000;
+/// How long the others do, which may hold locks that it needs: so many turns.
+const TURNS_MAX: u32 = 500;
+/// One turn of waiting.
+const TURN_NS: u32 = 200_000;
+
+/// With so many bytes retained, threads that free wait.
+static HARD_LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// What collections have come to in this process.
 #[derive(Clone, Copy, Default)]
@@ -65,11 +72,11 @@ static COLLECTS_IN: AtomicI32 = AtomicI32::new(0);
 pub fn start(pace: Pace) {
     let mut collector = COLLECTOR.lock();
     collector.pace = pace;
-    collector.due = pace.due(0);
-    retained::set_due(collector.due);
+    let due = pace.due(0);
+    collector.set_due(due);
     drop(collector);
     COLLECTS_IN.store(pid(), Release);
-    retained::start(on_due);
+    retained::start(on_due, collect_now);
 }
 
 /// What collections have come to.
@@ -98,22 +105,44 @@ pub unsafe fn after_fork_in_child() {
     COLLECTS_IN.store(pid(), Release);
 }
 
-/// Called when enough is retained: begins a collection, or finishes the one under way.
+/// Called when enough is retained: begins a collection, or finishes the one under way. Where another thread is at it and too much is retained, waits a
+/// little: else threads that free faster than one of them can collect would grow the heap without bounds.
 fn on_due() {
-    if COLLECTS_IN.load(Relaxed) == pid() {
-        registers::call(step, 0);
+    if COLLECTS_IN.load(Relaxed) != pid() {
+        return;
+    }
+    for _ in 0..TURNS_MAX {
+        if registers::call(step, 0) != 0 || retained::bytes() < HARD_LIMIT.load(Relaxed) {
+            return;
+        }
+        clock::sleep_ns(TURN_NS);
     }
 }
 
+/// Collects, and waits for the result: whether anything was made reusable.
+pub fn collect_now() -> bool {
+    COLLECTS_IN.load(Relaxed) == pid() && registers::call(whole, 0) != 0
+}
+
+/// One step; 0 if another thread is at it.
 extern "C" fn step(_: usize, stack_pointer: usize) -> i32 {
-    // Else somebody is at it.
-    if let Some(mut collector) = COLLECTOR.try_lock() {
-        match &collector.running {
-            None => collector.begin(stack_pointer),
-            Some(_) => collector.continue_running(),
-        }
+    let Some(mut collector) = COLLECTOR.try_lock() else { return 0 };
+    match &collector.running {
+        None => collector.begin(stack_pointer),
+        Some(_) => collector.continue_running(false),
     }
-    0
+    1
+}
+
+/// A collection from beginning to end; 1 if it made anything reusable.
+extern "C" fn whole(_: usize, stack_pointer: usize) -> i32 {
+    let mut collector = COLLECTOR.lock();
+    let before = collector.totals.reused_bytes;
+    if collector.running.is_none() {
+        collector.begin(stack_pointer);
+    }
+    collector.continue_running(true);
+    i32::from(collector.totals.reused_bytes > before)
 }
 
 impl Collector {
@@ -137,9 +166,8 @@ impl Collector {
         }
     }
 
-    /// Looks whether the child is done; waits for it if the program retains faster than children can look.
-    fn continue_running(&mut self) {
-        let hard_limit = self.pace.hard_limit(self.due);
+    /// Looks whether the child is done; waits for it if it is asked to, or if the program retains faster than children can look.
+    fn continue_running(&mut self, wait: bool) {
         let until = clock::monotonic_ns() + WAIT_NS;
         while let Some(running) = &self.running {
             let state = running.exchange.state();
@@ -151,10 +179,10 @@ impl Collector {
                     process::kill_snapshot(running.child);
                     return self.failed("a collection's process did not come to its end in time");
                 }
-                if retained::bytes() < hard_limit || now > until {
+                if !wait && (retained::bytes() < HARD_LIMIT.load(Relaxed) || now > until) {
                     return;
                 }
-                clock::sleep_ns(200_000);
+                clock::sleep_ns(TURN_NS);
                 continue;
             }
             if let Some(running) = self.running.take() {
@@ -180,16 +208,20 @@ impl Collector {
         self.totals.pause_ns_max = self.totals.pause_ns_max.max(pause);
         self.totals.kept_bytes = exchange.header.kept_bytes.load(Acquire);
         self.failures = 0;
-        self.due = self.pace.due(self.totals.kept_bytes as usize);
-        retained::set_due(self.due);
+        self.set_due(self.pace.due(self.totals.kept_bytes as usize));
+    }
+
+    fn set_due(&mut self, due: usize) {
+        self.due = due;
+        retained::set_due(due);
+        HARD_LIMIT.store(self.pace.hard_limit(due), Relaxed);
     }
 
     fn failed(&mut self, what: &str) {
         self.running = None;
         self.failures += 1;
         if self.failures < FAILURES_MAX {
-            self.due = retained::bytes() + self.pace.least_bytes;
-            retained::set_due(self.due);
+            self.set_due(retained::bytes() + self.pace.least_bytes);
             return;
         }
         retained::give_up();

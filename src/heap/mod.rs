@@ -99,6 +99,14 @@ unsafe fn pop(span: *mut Span) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
+    let block = allocate_any(size, domain);
+    if block.is_null() && size <= MAX_SIZE && modes::on(modes::RETAIN) && retained::exhausted() {
+        return allocate_any(size, domain);
+    }
+    block
+}
+
+fn allocate_any(size: usize, domain: Domain) -> *mut u8 {
     if size <= MAX_SLAB_SIZE {
         return allocate_class(size_class::class_of(size), domain);
     }

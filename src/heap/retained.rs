@@ -29,9 +29,14 @@ static DUE_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// What is called, on the freeing thread and outside all locks, when enough is retained. Stored as an address; 0 for none.
 static ON_DUE: AtomicUsize = AtomicUsize::new(0);
 
-/// Retains from here on. `on_due` is called whenever a thread has told of more, and the total is at least what [`set_due`] said.
-pub fn start(on_due: fn()) {
+/// What is called when there is no memory left; it answers whether it made any reusable. Stored as an address; 0 for none.
+static ON_EXHAUSTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Retains from here on. `on_due` is called whenever a thread has told of more, and the total is at least what [`set_due`] said; `on_exhausted`
+/// when a request cannot be served, and it is tried again if the answer is that something was made reusable.
+pub fn start(on_due: fn(), on_exhausted: fn() -> bool) {
     ON_DUE.store(on_due as usize, Release);
+    ON_EXHAUSTED.store(on_exhausted as usize, Release);
     modes::switch_on(modes::RETAIN);
 }
 
@@ -46,6 +51,14 @@ pub fn give_up() {
 /// Sets the total, in bytes, from which on `on_due` is called.
 pub fn set_due(bytes: usize) {
     DUE_BYTES.store(bytes, Relaxed);
+}
+
+/// There is no memory left: whether some could be made reusable.
+#[cold]
+pub fn exhausted() -> bool {
+    let hook = ON_EXHAUSTED.load(Acquire);
+    // SAFETY: only start stores here, and only functions of this type.
+    hook != 0 && unsafe { core::mem::transmute::<usize, fn() -> bool>(hook)() }
 }
 
 /// Bytes retained now, up to [`FLUSH_BYTES`] per thread less than there are.
