@@ -106,7 +106,7 @@ fn an_existing_preload_is_kept_behind_the_shim() {
 #[test]
 fn a_bad_value_is_one_line_and_nothing_runs() {
     let cases = [
-        (vec!["--mode", "fast"], "gcshim: --mode=fast: 'fast' is none of audit, off\n"),
+        (vec!["--mode", "fast"], "gcshim: --mode=fast: 'fast' is none of audit, collect, quarantine, off\n"),
         (vec!["--signal", "65"], "gcshim: --signal=65: is not a number from 1 to 64\n"),
         (vec!["--signal", "9"], "gcshim: --signal=9: is a signal that cannot be caught\n"),
         (vec!["--suppressions", "/nowhere"], "gcshim: suppressions /nowhere: No such file or directory (os error 2)\n"),
