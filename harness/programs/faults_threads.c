@@ -5,10 +5,12 @@
  *     faults_threads modules AUDITS LIBRARY   two threads load and unload a library that holds a block and takes memory at both
  *     faults_threads main-gone AUDITS         the main thread has ended
  *     faults_threads exit AUDITS              exit() on the main thread while another audits
- *     faults_threads exec AUDITS              execve() on the main thread while another audits
+ *     faults_threads exec AUDITS [FUNCTION]   becomes another program on the main thread while another audits; FUNCTION is execl by default
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -234,7 +236,37 @@ static int end_by_exit(void) { exit(5); }
 
 static int end_by_exec(void)
 {
-    execl("/bin/sh", "sh", "-c", "exit 5", NULL);
+    /* Ten arguments and more: not all of them come in registers. All must arrive. */
+#define SCRIPT "[ \"$*\" = '1 2 3 4 5 6 7 8' ] && [ -z \"$SET\" ] && exit 5; exit 4"
+#define SCRIPT_SET "[ \"$*\" = '1 2 3 4 5 6 7 8' ] && [ \"$SET\" = yes ] && exit 5; exit 4"
+#define ARGUMENTS(script) "sh", "-c", script, "sh", "1", "2", "3", "4", "5", "6", "7", "8", NULL
+    char *plain[] = {ARGUMENTS(SCRIPT)}, *set[] = {ARGUMENTS(SCRIPT_SET)}, *environment[] = {"SET=yes", NULL};
+    const char *function = library ? library : "execl";
+    /* One that fails comes back, and the audits go on. */
+    if (execl("/nonexistent", "nothing", NULL) != -1 || errno != ENOENT)
+        return 3;
+    int before = rounds;
+    while (rounds < before + 2)
+        sched_yield();
+    if (!strcmp(function, "execl"))
+        execl("/bin/sh", ARGUMENTS(SCRIPT));
+    if (!strcmp(function, "execlp"))
+        execlp("sh", ARGUMENTS(SCRIPT));
+    if (!strcmp(function, "execle"))
+        execle("/bin/sh", ARGUMENTS(SCRIPT_SET), environment);
+    if (!strcmp(function, "execv"))
+        execv("/bin/sh", plain);
+    if (!strcmp(function, "execvp"))
+        execvp("sh", plain);
+    if (!strcmp(function, "execve"))
+        execve("/bin/sh", set, environment);
+    if (!strcmp(function, "execvpe"))
+        execvpe("sh", set, environment);
+    int shell = open("/bin/sh", O_RDONLY | O_CLOEXEC);
+    if (!strcmp(function, "fexecve"))
+        fexecve(shell, set, environment);
+    if (!strcmp(function, "execveat"))
+        execveat(shell, "", set, environment, AT_EMPTY_PATH);
     return 2;
 }
 

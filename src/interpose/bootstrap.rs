@@ -1,7 +1,7 @@
 //! What needs a finished C library, done once when the shim is loaded: before the program's constructors and `main`. The heap does
 //! not wait for it.
 
-use super::{collecting, exit, fork, python_allocators, threads};
+use super::{collecting, exec, exit, fork, python_allocators, threads};
 
 /// The entry in the list of functions that the dynamic loader calls when it has loaded us.
 #[used]
@@ -11,6 +11,7 @@ static CONSTRUCTOR: extern "C" fn() = constructor;
 extern "C" fn constructor() {
     // Without memory for either this early, the program will not get far; it must not be us who ends it.
     fork::install();
+    exec::install();
     threads::install();
     exit::install();
     collecting::install();

@@ -11,6 +11,7 @@
 use crate::audit::{frozen, snapshot};
 use crate::collect::cycle;
 use crate::heap;
+use crate::sys::exec_gate::GATE;
 
 extern "C" fn prepare() {
     heap::lock_all();
@@ -28,6 +29,7 @@ extern "C" fn child() {
         heap::after_fork_in_child();
     }
     snapshot::forget_running();
+    GATE.begin();
     frozen::forget_taking();
     // SAFETY: a child made by fork has one thread.
     unsafe { cycle::after_fork_in_child() };

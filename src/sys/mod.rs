@@ -1,6 +1,7 @@
 //! The only place with system calls, locks and thread-local slots.
 
 pub mod clock;
+pub mod exec_gate;
 pub mod files;
 pub mod guard;
 pub mod lock;
@@ -15,4 +16,5 @@ pub mod shared;
 pub mod stop;
 pub mod stop_signal;
 pub mod text;
+pub mod thread_status;
 pub mod tls;

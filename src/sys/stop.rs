@@ -9,7 +9,9 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::exec_gate::GATE;
 use super::stop_signal::{self, Action};
+use super::thread_status::status_of;
 use super::{clock, files, process, restart};
 
 /// Threads that can be held at once; more are left running and counted.
@@ -19,10 +21,6 @@ pub const THREADS_MAX: usize = 8192;
 const DEADLINE_NS: u64 = 2_000_000_000;
 /// After this long without an answer from anybody, those that cannot answer are looked for.
 const QUIET_NS: u64 = 10_000_000;
-/// How long a thread gets that runs with the signal blocked: the C library does that for a moment where threads begin, end and fork.
-const BLOCKED_NS: u64 = 50_000_000;
-/// How long one gets that waits uninterruptibly: most do so for a moment, for a page or for the lock of the address space.
-const UNINTERRUPTIBLE_NS: u64 = 200_000_000;
 
 /// Where one stopped thread's state lies.
 #[derive(Clone, Copy)]
@@ -156,11 +154,17 @@ fn claim(number: u32) -> Option<usize> {
     }
 }
 
-/// Stops every other thread of the process. `None` if the handler could not be installed.
+/// Stops every other thread of the process. `None` if the handler could not be installed, or a thread is becoming another program for long.
 ///
 /// The caller holds the heap's locks, so that no thread stands still inside one, and the audit's own lock, so that there is one stopper.
 pub fn stop_world() -> Option<StoppedWorld> {
-    let before = stop_signal::install(on_stop)?;
+    if !GATE.close() {
+        return None;
+    }
+    let Some(before) = stop_signal::install(on_stop) else {
+        GATE.open();
+        return None;
+    };
     let number = NUMBER.fetch_add(1, Ordering::AcqRel).wrapping_add(1).max(1);
     ARRIVED.store(0, Ordering::Relaxed);
     WANTED.store(u32::MAX, Ordering::Relaxed);
@@ -256,6 +260,7 @@ impl Drop for StoppedWorld {
             // Those who stand in the handler run nothing else until they leave it, and its code stays mapped: nobody is waited for.
             stop_signal::restore(&self.before);
         }
+        GATE.open();
     }
 }
 
@@ -326,45 +331,6 @@ fn for_each_other_thread(thread: &mut dyn FnMut(i32)) -> bool {
 fn has_arrived(tid: i32) -> bool {
     let n = ARRIVED.load(Ordering::Acquire) as usize;
     SLOTS.iter().take(n).any(|s| s.tid.load(Ordering::Acquire) == tid)
-}
-
-/// What `/proc/self/task/TID/status` says of a thread.
-#[derive(Clone, Copy, Debug)]
-struct Status {
-    /// `R` running, `S` sleeping, `D` sleeping uninterruptibly, `T` and `t` held, `Z` and `X` ended.
-    state: u8,
-    blocked: u64,
-}
-
-impl Status {
-    fn is_gone(self) -> bool {
-        matches!(self.state, b'Z' | b'X')
-    }
-
-    /// Whether it is worth waiting for, after nobody has answered for so long.
-    fn may_answer(self, quiet_ns: u64) -> bool {
-        let blocked = self.blocked >> (stop_signal::STOP_SIGNAL - 1) & 1 == 1;
-        match self.state {
-            b'R' => !blocked || quiet_ns < BLOCKED_NS,
-            b'S' => !blocked,
-            b'D' => quiet_ns < UNINTERRUPTIBLE_NS,
-            _ => false,
-        }
-    }
-}
-
-/// `None` if there is no such thread any more.
-fn status_of(tid: i32) -> Option<Status> {
-    let file = files::open_of_thread(tid, b"status")?;
-    let mut status = Status { state: 0, blocked: 0 };
-    file.for_each_line_up_to::<512>(&mut |line| {
-        if let Some([state, ..]) = line.strip_prefix(b"State:\t") {
-            status.state = *state;
-        } else if let Some(mask) = line.strip_prefix(b"SigBlk:\t") {
-            status.blocked = files::take_hex(mask).0 as u64;
-        }
-    });
-    (status.state != 0).then_some(status)
 }
 
 /// `/proc/self/task/TID/syscall`: `number 0x.. 0x.. 0x.. 0x.. 0x.. 0x.. sp pc`, or `running`, or `-1 sp pc` in no system call (proc(5)).
