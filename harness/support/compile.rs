@@ -8,7 +8,7 @@ use std::process::Command;
 use super::interpreters::Interpreter;
 use super::shim;
 
-const FLAGS: [&str; 5] = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"];
+const FLAGS: [&str; 4] = ["-O2", "-g", "-Wall", "-Wextra"];
 
 /// An extension module from `harness/extensions/<name>.c`, for one interpreter. Returns the folder to put on `sys.path`.
 pub fn extension(interpreter: &Interpreter, name: &str) -> PathBuf {
@@ -19,9 +19,11 @@ pub fn extension(interpreter: &Interpreter, name: &str) -> PathBuf {
     build(&[&source], &format!("{name}.so"), &["-shared", "-fPIC", &include], &interpreter.version_text())
 }
 
-/// A program from `harness/programs/<name>.c`; `flags` may name libraries.
+/// A program from `harness/programs/<name>.c` or `<name>.cc`; `flags` may name libraries.
 pub fn program(name: &str, flags: &[&str]) -> PathBuf {
-    let source = shim::package().join("harness/programs").join(format!("{name}.c"));
+    let folder = shim::package().join("harness/programs");
+    let (c, cc) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.cc")));
+    let source = if cc.is_file() { cc } else { c };
     build(&[&source], name, flags, "program").join(name)
 }
 
@@ -37,12 +39,17 @@ pub fn library(name: &str, flags: &[&str]) -> PathBuf {
 /// The folder's name covers the sources, the headers beside them, the flags and the compiler's version. The result is renamed into
 /// place, so two tests that build the same thing at once do not see half of it.
 fn build(sources: &[&Path], result: &str, flags: &[&str], label: &str) -> PathBuf {
-    let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let (variable, usual, standard) = if sources[0].extension().is_some_and(|e| e == "cc") {
+        ("CXX", "c++", "-std=gnu++17")
+    } else {
+        ("CC", "cc", "-std=gnu11")
+    };
+    let cc = std::env::var_os(variable).unwrap_or_else(|| usual.into());
     let mut hash = DefaultHasher::new();
     for path in sources.iter().map(|p| p.to_path_buf()).chain(headers_beside(sources[0])) {
         std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).hash(&mut hash);
     }
-    (flags, FLAGS, &cc, compiler_version(&cc)).hash(&mut hash);
+    (flags, FLAGS, standard, &cc, compiler_version(&cc)).hash(&mut hash);
     let folder = shim::profile_folder().join("harness").join(format!("{label}-{:016x}", hash.finish()));
     let target = folder.join(result);
     if target.is_file() {
@@ -51,6 +58,7 @@ fn build(sources: &[&Path], result: &str, flags: &[&str], label: &str) -> PathBu
     std::fs::create_dir_all(&folder).expect("a folder for what is built");
     let unfinished = tempfile::Builder::new().prefix("unfinished").tempdir_in(&folder).expect("a folder");
     let output = Command::new(&cc)
+        .arg(standard)
         .args(FLAGS)
         .args(sources)
         .args(flags)

@@ -1,0 +1,163 @@
+//! Use after free. Seventeen ways in which real programs were broken (`harness/programs/uaf_*`) go wrong with a heap that reuses memory at once, the C library's
+//! or the shim's own, and do not with `GCSHIM_MODE=quarantine`.
+//!
+//! Each program frees 320 MiB between its mistake and the consequence. That a program stays whole would be no merit of a heap that never reuses anything, so the
+//! peak of its memory is bounded, and a heap that never does is tried as well: it breaks the bound.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use support::compile;
+use support::interpreters::{self, Interpreter};
+use support::process::{Outcome, Program};
+
+/// What quarantine may take beyond what audit mode takes, in KiB: it looks once 16 MiB are retained, or an eighth of what lives, and a thread that frees
+/// faster than its blocks are looked at waits at 32 MiB more (`collect::pace`).
+const RETAINED_KIB_MAX: u64 = (16 + 32) << 10;
+
+/// What the heap takes beside the blocks: spans that are begun and not full, records. A part of all, as `1 / PART_BESIDE`.
+const PART_BESIDE: u64 = 4;
+
+/// Live data in MiB. With little of it a heap is looked at while the program stands still, with this much in a copy of the process.
+const LIVE_MIB: [&str; 2] = ["0", "64"];
+
+fn program(name: &str) -> Program {
+    Program::new(compile::program(name, &["-pthread", "-fno-builtin", "-Wno-use-after-free"]))
+}
+
+/// The word a program printed, and the peak of its memory in KiB. What crashed printed nothing, and nothing else may end like that.
+fn said(outcome: &Outcome) -> (&str, u64) {
+    let mut words = outcome.stdout.split_whitespace();
+    let (word, kib) = (words.next(), words.next().and_then(|n| n.parse().ok()));
+    let (Some(word), Some(kib)) = (word, kib) else { panic!("said nothing: {}", outcome.describe()) };
+    let status = if word == "intact" { 0 } else { 1 };
+    assert_eq!(outcome.status.code(), Some(status), "{}", outcome.describe());
+    (word, kib)
+}
+
+fn goes_wrong(program: Program) -> u64 {
+    let outcome = program.run();
+    let (word, kib) = said(&outcome);
+    assert_eq!(word, "reused", "{}", outcome.describe());
+    kib
+}
+
+fn stays_whole(program: Program) -> u64 {
+    let outcome = program.run();
+    let (word, kib) = said(&outcome);
+    assert_eq!(word, "intact", "{}", outcome.describe());
+    assert_eq!(outcome.stderr, "", "{}", outcome.describe());
+    kib
+}
+
+fn bound(audit_kib: u64) -> u64 {
+    audit_kib + audit_kib / PART_BESIDE + RETAINED_KIB_MAX
+}
+
+/// Whether a mistake is made harmless, and by a decision about the block.
+fn is_neutralised(make: &dyn Fn() -> Program) {
+    goes_wrong(make());
+    for live in LIVE_MIB {
+        let with_shim = |mode| make().env("UAF_LIVE_MIB", live).with_shim().env("GCSHIM_MODE", mode);
+        let most = bound(goes_wrong(with_shim("audit")));
+        let kib = stays_whole(with_shim("quarantine"));
+        assert!(kib <= most, "{kib} KiB with {live} MiB alive, at most {most}");
+        let keeps_all = compile::library("uaf_keeps_all", &[]);
+        let kib = stays_whole(make().env("UAF_LIVE_MIB", live).env("PYTHONMALLOC", "malloc").env("LD_PRELOAD", &keeps_all));
+        assert!(kib > most, "{kib} KiB by a heap that never reuses anything: the bound of {most} says nothing");
+    }
+}
+
+macro_rules! neutralised {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            is_neutralised(&|| program(stringify!($name)));
+        }
+    )*};
+}
+
+neutralised! {
+    uaf_cache
+    uaf_callback
+    uaf_filled
+    uaf_function
+    uaf_handler
+    uaf_hash_map
+    uaf_interior
+    uaf_iterator
+    uaf_list_node
+    uaf_observer
+    uaf_returned
+    uaf_rotation
+    uaf_string_view
+    uaf_thread_cache
+    uaf_vector
+}
+
+fn python(interpreter: &Interpreter, mistake: &str) -> Program {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/programs/uaf_python.py");
+    let modules = compile::extension(interpreter, "uaf_borrowed");
+    Program::new(&interpreter.path).arg(script).arg(mistake).env("PYTHONPATH", modules)
+}
+
+/// The oldest and the newest: the mistakes are the extension's, not the version's.
+fn two_interpreters() -> Vec<&'static Interpreter> {
+    let mut all = interpreters::with_headers();
+    all.drain(1..all.len().saturating_sub(1).max(1));
+    all
+}
+
+#[test]
+fn uaf_python_releases_what_it_borrowed() {
+    for interpreter in two_interpreters() {
+        is_neutralised(&|| python(interpreter, "dict"));
+    }
+}
+
+#[test]
+fn uaf_python_keeps_a_borrowed_item_while_the_list_changes() {
+    for interpreter in two_interpreters() {
+        is_neutralised(&|| python(interpreter, "list"));
+    }
+}
+
+/// Every pattern has its test.
+#[test]
+fn no_pattern_is_left_out() {
+    let tests = include_str!("quarantine.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/programs");
+    let mut patterns = 0;
+    for entry in std::fs::read_dir(folder).expect("the programs").flatten() {
+        let path = entry.path();
+        let stem = path.file_stem().and_then(|s| s.to_str()).expect("a name").to_owned();
+        if stem.starts_with("uaf_") {
+            patterns += 1;
+            assert!(tests.contains(&stem), "{stem} is not tested");
+        }
+    }
+    assert!(patterns >= 18, "{patterns}");
+}
+
+/// What cannot be seen cannot be kept: the blocks are looked at, and given away when nothing leads to them.
+#[test]
+fn a_block_that_no_word_shows_is_reused() {
+    for live in LIVE_MIB {
+        goes_wrong(program("uaf_hidden").env("UAF_LIVE_MIB", live).with_shim().env("GCSHIM_MODE", "quarantine"));
+    }
+}
+
+/// The word that keeps a block is the stale pointer itself: without the place where it stands, the same programs go wrong.
+#[test]
+fn what_keeps_a_block_is_the_stale_pointer() {
+    let places = [("uaf_iterator", "-stacks"), ("uaf_filled", "-stacks,-registers"), ("uaf_handler", "-globals")];
+    for (name, without) in places {
+        for live in LIVE_MIB {
+            let with_shim = program(name).env("UAF_LIVE_MIB", live).with_shim();
+            goes_wrong(with_shim.env("GCSHIM_MODE", "quarantine").env("GCSHIM_ROOTS", without));
+        }
+    }
+}
