@@ -10,6 +10,7 @@ have_headers() { # does this interpreter come with Python.h?
 }
 if command -v python3 >/dev/null && ! have_headers python3; then missing+=(python3-dev); fi
 if [ "${1:-}" = --tests ]; then
+    command -v c++ >/dev/null || missing+=(g++)
     if [ -x /usr/bin/python3 ] && ! have_headers /usr/bin/python3; then missing+=(python3-dev); fi
     if [ -x /usr/bin/python3 ] && ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then missing+=(python3-venv); fi
     if [ -x /usr/bin/python3 ] && ! /usr/bin/python3 -c 'import test.support' 2>/dev/null; then missing+=(libpython3-testsuite); fi
