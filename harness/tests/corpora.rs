@@ -47,3 +47,9 @@ fn released_bugs_of_the_standard_library_are_found() {
         &["-j", "1", "sqlite3-connection-init", "itertools-pairwise", "elementtree-element-init", "bz2-decompressor-init"],
     );
 }
+
+/// Those that are installed; the whole table, every mode and larger amounts of work are `ci/programs.sh`'s.
+#[test]
+fn real_programs_end_the_same() {
+    corpus("real_programs.py", &["--mode", "audit", "git", "gcc", "tmux", "gdb", "jq", "php", "nginx", "node"]);
+}

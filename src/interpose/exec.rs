@@ -14,21 +14,35 @@ unsafe extern "C" {
     static environ: Strings;
 }
 
-/// The C library's functions that do more than the system call. Looked up when we are loaded: a signal handler and a child made by vfork may
-/// call them, and may not look up names.
-static SEARCHING: AtomicUsize = AtomicUsize::new(0);
-static SEARCHING_WITH_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
-static OF_DESCRIPTOR: AtomicUsize = AtomicUsize::new(0);
+/// A function of the C library's that does more than the system call.
+struct Next {
+    name: &'static CStr,
+    address: AtomicUsize,
+}
 
-/// Looks the C library's functions up, and opens the gate.
-pub fn install() {
-    let next = |name: &CStr| {
+static SEARCHING: Next = Next { name: c"execvp", address: AtomicUsize::new(0) };
+static SEARCHING_WITH_ENVIRONMENT: Next = Next { name: c"execvpe", address: AtomicUsize::new(0) };
+static OF_DESCRIPTOR: Next = Next { name: c"fexecve", address: AtomicUsize::new(0) };
+
+impl Next {
+    fn look_up(&self) {
         // SAFETY: the name ends with a zero byte.
-        unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) as usize }
-    };
-    SEARCHING.store(next(c"execvp"), Release);
-    SEARCHING_WITH_ENVIRONMENT.store(next(c"execvpe"), Release);
-    OF_DESCRIPTOR.store(next(c"fexecve"), Release);
+        self.address.store(unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) } as usize, Release);
+    }
+
+    /// Its address; 0 if there is none.
+    fn get(&self) -> usize {
+        // Libraries that are initialised before us may ask before we have looked.
+        if self.address.load(Acquire) == 0 {
+            self.look_up();
+        }
+        self.address.load(Acquire)
+    }
+}
+
+/// Looks the C library's functions up, because a signal handler and a child made by vfork may call ours and may not look up names; and opens the gate.
+pub fn install() {
+    [&SEARCHING, &SEARCHING_WITH_ENVIRONMENT, &OF_DESCRIPTOR].into_iter().for_each(Next::look_up);
     GATE.begin();
 }
 
@@ -44,7 +58,7 @@ unsafe fn exec(path: *const c_char, arguments: Strings, environment: Strings) ->
 }
 
 unsafe fn exec_searching(file: *const c_char, arguments: Strings) -> c_int {
-    let next = SEARCHING.load(Acquire);
+    let next = SEARCHING.get();
     if next == 0 {
         return fail(libc::ENOSYS);
     }
@@ -90,7 +104,7 @@ pub unsafe extern "C" fn execvp(file: *const c_char, arguments: Strings) -> c_in
 /// As for `execvp`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn execvpe(file: *const c_char, arguments: Strings, environment: Strings) -> c_int {
-    let next = SEARCHING_WITH_ENVIRONMENT.load(Acquire);
+    let next = SEARCHING_WITH_ENVIRONMENT.get();
     if next == 0 {
         return fail(libc::ENOSYS);
     }
@@ -106,7 +120,7 @@ pub unsafe extern "C" fn execvpe(file: *const c_char, arguments: Strings, enviro
 /// As in POSIX.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fexecve(descriptor: c_int, arguments: Strings, environment: Strings) -> c_int {
-    let next = OF_DESCRIPTOR.load(Acquire);
+    let next = OF_DESCRIPTOR.get();
     if next == 0 {
         return fail(libc::ENOSYS);
     }

@@ -11,6 +11,8 @@ mod c_api;
 #[cfg(not(test))]
 mod collecting;
 #[cfg(not(test))]
+mod deepbind;
+#[cfg(not(test))]
 mod exec;
 #[cfg(not(test))]
 mod exit;
