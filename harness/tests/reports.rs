@@ -8,6 +8,8 @@ mod support;
 mod calls;
 #[path = "reports/children.rs"]
 mod children;
+#[path = "reports/garbage.rs"]
+mod garbage;
 #[path = "reports/limits.rs"]
 mod limits;
 #[path = "reports/options.rs"]

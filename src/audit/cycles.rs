@@ -1,8 +1,9 @@
 //! Unreachable objects that hold themselves: garbage that waits for the cycle collector, and cycles that it will never free.
 //!
 //! The collector's own arithmetic (count less references visited from inside) says which objects it would free; with them goes what they alone
-//! hold. Of the rest, what nobody of the rest holds goes too, and so on: what is left then are the cycles that stay for ever, with what
-//! hangs from them. The type to blame is the one that holds a reference in such a cycle without visiting it.
+//! hold. Of the rest, what nobody of the rest holds goes too, and so on; that may open cycles to the collector's next turn. What is left when
+//! a turn frees nothing more are the cycles that stay for ever, with what hangs from them. The type to blame is the one that holds a
+//! reference in such a cycle without visiting it.
 
 use super::census::Census;
 use super::findings::{Key, example};
@@ -15,7 +16,8 @@ use crate::mark::{BlockId, Shapes};
 use crate::meta::Array;
 use crate::python::types::{OB_TYPE, Species, read};
 
-/// Passes over what seems to stay for ever, looking for what only hangs from it. What is left unlooked at is settled all the same.
+/// Turns of the collector, and passes over what seems to stay for ever, looking for what only hangs from it. What is left unlooked at is
+/// settled all the same.
 const PASSES_MAX: u32 = 32;
 
 /// What is known of an unreachable block. All zero at first.
@@ -31,6 +33,8 @@ struct Node {
     unseen: bool,
     /// A member of a cycle that stays for ever.
     stuck: bool,
+    /// Went with garbage in an earlier turn of the collector.
+    gone: bool,
 }
 
 // SAFETY: zeros are a node of which nothing is known.
@@ -54,22 +58,40 @@ impl Census {
             }
         }
         let mut nodes = Nodes::new(self.blocks.total() as usize + 1)?;
-        // SAFETY: the caller's.
-        unsafe {
-            self.count_visits(&mut nodes);
-            self.find_alive(&mut nodes, frontier);
+        for turn in 0..PASSES_MAX {
+            // SAFETY: the caller's.
+            unsafe {
+                self.count_visits(&mut nodes);
+                self.find_alive(&mut nodes, frontier, turn > 0);
+            }
+            if !self.find_stuck(&mut nodes, frontier) {
+                break;
+            }
         }
-        self.find_stuck(&mut nodes, frontier);
+        self.find_hanging(&mut nodes);
         // SAFETY: the caller's.
         unsafe { self.blame(&nodes) };
         self.settle_cycles(&nodes, frontier);
         Some(())
     }
 
+    /// An unreachable object that the collector's earlier turns left.
+    fn is_left(&self, nodes: &Nodes, id: BlockId) -> bool {
+        self.is_lost_object(id) && !nodes[id.0 as usize].gone
+    }
+
+    /// Counts anew who visits whom of what is left, and forgets who was alive.
     unsafe fn count_visits(&mut self, nodes: &mut Nodes) {
         let mut lost = self.lost();
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
-            if !self.is_lost_object(id) {
+            if self.is_left(nodes, id) {
+                let node = &mut nodes[id.0 as usize];
+                (node.visited, node.alive, node.unseen) = (0, false, false);
+            }
+        }
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
+            if !self.is_left(nodes, id) {
                 continue;
             }
             let Some(object) = self.blocks.object_of(id) else { continue };
@@ -90,17 +112,19 @@ impl Census {
         }
     }
 
-    /// Members that something other than a visited reference holds are alive to the collector, and so is all they lead to.
-    unsafe fn find_alive(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) {
+    /// Members that something other than a visited reference holds are alive to the collector, and so is all they lead to. `fewer`: after an
+    /// earlier turn, whose garbage no longer holds anything.
+    unsafe fn find_alive(&mut self, nodes: &mut Nodes, frontier: &mut Frontier, fewer: bool) {
         let mut lost = self.lost();
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
-            if !self.is_lost_object(id) {
+            if !self.is_left(nodes, id) {
                 continue;
             }
             let Some(object) = self.blocks.object_of(id) else { continue };
             let Some(numbers) = self.numbers(id, object) else { continue };
             let node = &mut nodes[id.0 as usize];
-            if !self.tracked(object) || numbers.refcount <= u64::from(node.visited) {
+            let count = if fewer { numbers.refcount.min(u64::from(node.held)) } else { numbers.refcount };
+            if !self.tracked(object) || count <= u64::from(node.visited) {
                 continue;
             }
             node.unseen = true;
@@ -138,7 +162,8 @@ impl Census {
     /// Whether a block is unreachable and would not be freed by the collector itself. Destroyed objects hold nothing.
     fn stays(&self, nodes: &Nodes, id: BlockId) -> bool {
         let state = self.blocks.state(id);
-        self.is_lost(id) && state & DEAD == 0 && (state & OBJECT == 0 || nodes[id.0 as usize].alive)
+        let node = &nodes[id.0 as usize];
+        self.is_lost(id) && state & DEAD == 0 && !node.gone && (state & OBJECT == 0 || node.alive)
     }
 
     /// Calls `target` for each word of a block that leads to a block which stays, with that block's number and place.
@@ -165,8 +190,14 @@ impl Census {
         });
     }
 
-    /// Finds the members of cycles that stay for ever, and what lies between two of them.
-    fn find_stuck(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) {
+    /// Finds what one turn of the collector leaves: what holds itself, and what that leads to. Answers whether anything went that had been left
+    /// before, and something stays.
+    fn find_stuck(&mut self, nodes: &mut Nodes, frontier: &mut Frontier) -> bool {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
+            let node = &mut nodes[id.0 as usize];
+            (node.held, node.stuck) = (0, false);
+        }
         let mut lost = self.lost();
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if self.stays(nodes, id) {
@@ -194,7 +225,19 @@ impl Census {
                 });
             }
         }
-        // What holds nothing that stays only hangs from a cycle.
+        let (mut went, mut left) = (false, false);
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
+            let node = &mut nodes[id.0 as usize];
+            went |= !node.stuck && !node.gone;
+            left |= node.stuck;
+            node.gone = !node.stuck;
+        }
+        went && left
+    }
+
+    /// Leaves as stuck only the members of cycles, and what lies between two of them: what holds nothing that stays hangs from a cycle.
+    fn find_hanging(&mut self, nodes: &mut Nodes) {
         for _ in 0..PASSES_MAX {
             let mut changed = false;
             let mut lost = self.lost();
