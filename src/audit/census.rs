@@ -45,8 +45,52 @@ pub struct Scene<'a> {
     pub gil: bool,
     /// What of the shim's own memory is older than the audit.
     pub mark: crate::meta::Mark,
+    /// How many heads of leaks are to be kept.
+    pub heads_max: usize,
     /// Told to the program: the type whose `tp_traverse` is being called.
     pub traversing: &'static AtomicUsize,
+}
+
+/// A lost object, as it was in the snapshot.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Head {
+    /// Its address.
+    pub object: usize,
+    /// Its block's.
+    pub block: usize,
+    /// The words in its header: the count as it stands there, and the type.
+    pub header: [usize; 2],
+    /// References that nobody holds.
+    pub surplus: u64,
+}
+
+// SAFETY: zeros are numbers.
+unsafe impl crate::meta::Zeroed for Head {}
+
+/// Heads of leaks, as far as there is room.
+pub struct Heads {
+    list: Array<Head>,
+    count: usize,
+}
+
+impl Heads {
+    fn new(most: usize) -> Option<Heads> {
+        Some(Heads { list: Array::new(most)?, count: 0 })
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, head: Head) {
+        if let Some(slot) = self.list.get_mut(self.count) {
+            *slot = head;
+            self.count += 1;
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Head] {
+        self.list.get(..self.count).unwrap_or(&[])
+    }
 }
 
 /// Something that could not be done.
@@ -77,6 +121,8 @@ pub struct Census {
     /// What could not be done.
     pub degraded: [Degraded; 32],
     degraded_count: usize,
+    /// Heads of leaks that no word leads to at all, for a collection.
+    pub heads: Heads,
     /// Words read.
     pub words_read: u64,
     /// What the phases cost.
@@ -142,6 +188,7 @@ impl Census {
             findings: Findings::new()?,
             degraded: [Degraded::default(); 32],
             degraded_count: 0,
+            heads: Heads::new(scene.heads_max)?,
             words_read,
             phases,
             visited: Array::new(size_of::<Visited>())?,

@@ -15,13 +15,21 @@ use crate::sys::text::{STDERR, Writer};
 use crate::sys::{clock, guard, own_stack, process, sealed};
 
 /// Audits the snapshot and ends the process with one of [`status`].
-pub fn main(moment: &Moment<'_>, trigger: Trigger, handoff: &Handoff, settings: &'static Settings) {
+///
+/// `lost` gets the census when what is lost has been told apart, unless not all roots are known or a thread was not seen.
+pub fn main(
+    moment: &Moment<'_>,
+    trigger: Trigger,
+    handoff: &Handoff,
+    settings: &'static Settings,
+    lost: &mut dyn FnMut(&mut Census),
+) {
     // SAFETY: this is the child.
     unsafe { set_apart() };
     let mark = meta::mark();
     on_a_large_stack(&mut || {
         // SAFETY: this is the child.
-        let status = match unsafe { audit(moment, trigger, handoff, settings, mark) } {
+        let status = match unsafe { audit(moment, trigger, handoff, settings, mark, lost) } {
             Some(0) => status::CLEAN,
             Some(failing) => {
                 handoff.failing.store(failing, Ordering::Release);
@@ -33,6 +41,9 @@ pub fn main(moment: &Moment<'_>, trigger: Trigger, handoff: &Handoff, settings: 
         process::exit(status)
     });
 }
+
+/// Heads of leaks that one collection can take; the next takes more.
+pub const HEADS_MAX: usize = 1 << 20;
 
 /// Runs on a stack of its own, if there is memory for one.
 pub fn on_a_large_stack(work: &mut dyn FnMut()) {
@@ -69,6 +80,7 @@ unsafe fn audit(
     handoff: &Handoff,
     settings: &'static Settings,
     mark: Mark,
+    lost: &mut dyn FnMut(&mut Census),
 ) -> Option<u32> {
     let threads = |each: &mut dyn FnMut(Thread)| moment.for_each_thread(each);
     let scene = Scene {
@@ -81,6 +93,7 @@ unsafe fn audit(
         consistent: moment.consistent,
         gil: moment.gil,
         mark,
+        heads_max: if trigger == Trigger::Collection { HEADS_MAX } else { 0 },
         // SAFETY: the shared page stays where it is until the child ends.
         traversing: unsafe { &*(&raw const handoff.traversing) },
     };
@@ -92,12 +105,21 @@ unsafe fn audit(
     if census.roots.complete() {
         census.compare_references();
         census.phases.end("references");
+        if trigger == Trigger::Collection {
+            // What is in use is no business of a collection.
+            census.findings.clear();
+        }
         // SAFETY: in the child, guarded.
         unsafe { census.classify_lost()? };
         census.phases.end("lost");
+        if moment.world.not_stopped == 0 && moment.world.listed && moment.consistent {
+            lost(&mut census);
+        }
     }
-    // SAFETY: in the child, guarded.
-    unsafe { census.find_untraversed() };
+    if trigger != Trigger::Collection {
+        // SAFETY: in the child, guarded.
+        unsafe { census.find_untraversed() };
+    }
     // From here on the interpreter is asked for names, and may write.
     census.phases.end("untraversed");
     sealed::open();
@@ -153,7 +175,8 @@ fn report(census: &mut Census, moment: &Moment<'_>, trigger: Trigger, handoff: &
             crate::sys::text::stderr_line(format_args!("gcshim: the report file could not be written in full (GCSHIM_REPORT)"));
         }
     }
-    if settings.plain {
+    // A program that leaves its garbage to the collector does not want to hear of it.
+    if settings.plain && (trigger != Trigger::Collection || moment.runtime.is_some()) {
         plain::write(&mut Writer::new(STDERR), census, &labels, &head);
     }
     let failing =

@@ -120,6 +120,15 @@ impl Findings {
         Some(Findings { list: Array::new(FINDINGS_MAX)?, count: 0, left_out: 0 })
     }
 
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        for slot in self.list.iter_mut().take(self.count) {
+            // SAFETY: zeros are a Finding, as the array's first state is.
+            *slot = unsafe { core::mem::zeroed() };
+        }
+        self.count = 0;
+    }
+
     /// Adds an object to the finding of its verdict and key; answers the finding's index.
     pub fn add(
         &mut self,

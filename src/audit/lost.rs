@@ -6,7 +6,7 @@
 //! 3. what is left of objects holds itself in cycles (`cycles`);
 //! 4. what is left of native blocks points at itself in circles.
 
-use super::census::Census;
+use super::census::{Census, Head};
 use super::findings::{Key, example};
 use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
@@ -57,12 +57,18 @@ impl Census {
             let Some(object) = self.blocks.object(id, base) else { continue };
             let Some(numbers) = self.numbers(id, object) else { continue };
             if self.is_lost_object(id) && numbers.surplus() > 0 || numbers.is_lost() {
+                let unreached = self.blocks.state(id) & MARKED == 0;
                 // Reached, if at all, by a word into its middle: nobody has its address.
                 self.blocks.clear(id, MARKED);
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
                 let known =
                     self.model.as_ref().map_or(0, |m| known::find(m, Verdict::LeakedObject, object, numbers.surplus(), 0));
+                if unreached && known == 0 {
+                    // SAFETY: an object.
+                    let header = unsafe { [read(object), type_address] };
+                    self.heads.add(Head { object, block: base, header, surplus: numbers.surplus() });
+                }
                 let key = Key { type_address, what: 0, known };
                 self.findings.add(
                     Verdict::LeakedObject,
@@ -125,7 +131,7 @@ impl Census {
     }
 
     /// Calls `target` for each live block that the strong words of a block lead to.
-    pub(super) fn for_each_target(
+    pub fn for_each_target(
         &mut self,
         id: BlockId,
         base: usize,

@@ -39,6 +39,8 @@ pub enum Trigger {
     Signal = 1,
     /// `gcshim_audit()`.
     Call = 2,
+    /// A collection of what was never freed.
+    Collection = 3,
 }
 
 impl Trigger {
@@ -48,6 +50,7 @@ impl Trigger {
             Trigger::Exit => "exit",
             Trigger::Signal => "signal",
             Trigger::Call => "call",
+            Trigger::Collection => "collection",
         }
     }
 
@@ -55,6 +58,7 @@ impl Trigger {
         match n {
             0 => Trigger::Exit,
             1 => Trigger::Signal,
+            3 => Trigger::Collection,
             _ => Trigger::Call,
         }
     }

@@ -121,9 +121,9 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
     // SAFETY: zeros are a Handoff.
     let handoff = unsafe { Shared::<Handoff>::new() };
     let taken = match &handoff {
-        Some(handoff) => {
-            frozen::take(stack_pointer, true, &handoff.pause_ns, &|moment| child::main(moment, trigger, handoff, settings))
-        }
+        Some(handoff) => frozen::take(stack_pointer, true, &handoff.pause_ns, &|moment| {
+            child::main(moment, trigger, handoff, settings, &mut |_| {})
+        }),
         None => Err("memory"),
     };
     let (Some(handoff), Ok(child)) = (&handoff, taken) else {
@@ -156,6 +156,11 @@ pub fn forget_running() {
     RUNNING.store(0, Ordering::Release);
     FAILED.store(false, Ordering::Release);
     BUSY.store(false, Ordering::Release);
+}
+
+/// A collection found something failing.
+pub fn note_failing() {
+    FAILED.store(true, Ordering::Release);
 }
 
 fn wait(child: i32, deadline_s: u32) -> Ended {

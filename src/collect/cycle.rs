@@ -1,18 +1,23 @@
-//! One collection after the other, as the program sees them: begun by a thread that frees, finished by one that frees later.
+//! One collection after the other, as the program sees them: begun by a thread that frees or allocates, finished by one that does so later.
+//!
+//! A *sweep* makes retained blocks reusable that no word leads to. A *full collection* (mode `collect` alone) looks for what was never freed: native blocks
+//! that nothing reaches are retained as if the program had freed them, and a sweep follows; lost Python objects wait for the GIL.
 
-use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::*};
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 
 use super::exchange::{self, Exchange};
-use super::pace::Pace;
-use super::sweep;
-use crate::audit::frozen;
-use crate::audit::settings::Settings;
-use crate::heap::retained;
+use super::pace::{self, Pace};
+use super::{condemned, lost_objects, sweep};
+use crate::audit::settings::{Mode, Settings};
+use crate::audit::{Failure, child, frozen, snapshot, suspects};
+use crate::heap::{pool, retained};
+use crate::python::runtime::Runtime;
 use crate::sys::lock::{Ranked, rank};
 use crate::sys::process::{self, Ended};
 use crate::sys::{clock, registers, text};
 
-/// Collections that may fail one after the other before blocks are freed at once again.
+/// Sweeps that may fail one after the other before blocks are freed at once again.
 const FAILURES_MAX: u32 = 3;
 /// How long the thread that collects waits at most when it frees too fast.
 const WAIT_NS: u64 = 2_000_000_000;
@@ -20,26 +25,47 @@ const WAIT_NS: u64 = 2_000_000_000;
 const TURNS_MAX: u32 = 500;
 /// One turn of waiting.
 const TURN_NS: u32 = 200_000;
+/// How soon to look again whether a collection under way has ended, in bytes of new spans.
+const POLL_BYTES: usize = 1 << 20;
 
 /// With so many bytes retained, threads that free wait.
 static HARD_LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// The collector itself is retaining blocks.
+static CONDEMNING: AtomicBool = AtomicBool::new(false);
+/// The interpreter has been asked for a call in which a full collection can begin.
+static ASKED: AtomicBool = AtomicBool::new(false);
+/// The process that collects: one made by vfork shares its memory and is not it.
+static COLLECTS_IN: AtomicI32 = AtomicI32::new(0);
 
 /// What collections have come to in this process.
 #[derive(Clone, Copy, Default)]
 pub struct Totals {
-    /// Collections that were finished.
-    pub collections: u64,
+    /// Sweeps that were finished.
+    pub sweeps: u64,
+    /// Full collections that were finished.
+    pub full: u64,
     /// Bytes made reusable.
     pub reused_bytes: u64,
+    /// Native blocks that were never freed and taken.
+    pub condemned_bytes: u64,
+    /// Lost objects whose references were dropped.
+    pub dropped_objects: u64,
     /// Pauses together, ns.
     pub pause_ns: u64,
     /// The longest pause, ns.
     pub pause_ns_max: u64,
-    /// Bytes that the last one kept, since words lead to them.
+    /// Bytes that the last sweep kept, since words lead to them.
     pub kept_bytes: u64,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sweep,
+    Full,
+}
+
 struct Running {
+    kind: Kind,
     child: i32,
     exchange: Exchange,
     started_ns: u64,
@@ -48,35 +74,51 @@ struct Running {
 struct Collector {
     pace: Pace,
     running: Option<Running>,
+    /// A full collection whose lost objects wait for the GIL. Until then nothing is made reusable, or another object could come to stand in their place.
+    waiting: Option<Exchange>,
     /// A child that has said all and may not have ended yet; 0 for none.
     ended: i32,
     failures: u32,
+    /// Retained bytes at which the next sweep is due.
     due: usize,
+    /// Bytes in use at which the next full collection is due.
+    full_due: usize,
     totals: Totals,
 }
 
 const NEW: Collector = Collector {
-    pace: super::pace::QUARANTINE,
+    pace: pace::QUARANTINE,
     running: None,
+    waiting: None,
     ended: 0,
     failures: 0,
     due: 0,
-    totals: Totals { collections: 0, reused_bytes: 0, pause_ns: 0, pause_ns_max: 0, kept_bytes: 0 },
+    full_due: usize::MAX,
+    totals: Totals {
+        sweeps: 0,
+        full: 0,
+        reused_bytes: 0,
+        condemned_bytes: 0,
+        dropped_objects: 0,
+        pause_ns: 0,
+        pause_ns_max: 0,
+        kept_bytes: 0,
+    },
 };
 static COLLECTOR: Ranked<{ rank::COLLECTOR }, Collector> = Ranked::new(NEW);
-
-/// The process that collects: one made by vfork shares its memory and is not it.
-static COLLECTS_IN: AtomicI32 = AtomicI32::new(0);
 
 /// Retains what is freed from here on, and collects at this pace.
 pub fn start(pace: Pace) {
     let mut collector = COLLECTOR.lock();
     collector.pace = pace;
-    let due = pace.due(0);
-    collector.set_due(due);
+    collector.set_due(pace.due(0));
+    if let Some(due) = pace.full_due(0) {
+        collector.full_due = due;
+        retained::watch_growth(on_growth, due);
+    }
     drop(collector);
     COLLECTS_IN.store(pid(), Release);
-    retained::start(on_due, collect_now);
+    retained::start(on_due, sweep_now);
 }
 
 /// What collections have come to.
@@ -96,19 +138,21 @@ pub unsafe fn after_fork_in_child() {
     // SAFETY: held by the line above, or by a thread that is not here.
     unsafe { COLLECTOR.release_kept() };
     let mut collector = COLLECTOR.lock();
-    let (pace, due) = (collector.pace, collector.due);
-    let before = core::mem::replace(&mut *collector, Collector { pace, due, ..NEW });
+    let (pace, due, full_due) = (collector.pace, collector.due, collector.full_due);
+    let before = core::mem::replace(&mut *collector, Collector { pace, due, full_due, ..NEW });
     if !kept {
         // It may be half changed.
         core::mem::forget(before);
     }
+    ASKED.store(false, Release);
+    CONDEMNING.store(false, Release);
     COLLECTS_IN.store(pid(), Release);
 }
 
-/// Called when enough is retained: begins a collection, or finishes the one under way. Where another thread is at it and too much is retained, waits a
+/// Called when enough is retained: begins a sweep, or finishes what is under way. Where another thread is at it and too much is retained, waits a
 /// little: else threads that free faster than one of them can collect would grow the heap without bounds.
 fn on_due() {
-    if COLLECTS_IN.load(Relaxed) != pid() {
+    if !collects_here() || CONDEMNING.load(Relaxed) {
         return;
     }
     for _ in 0..TURNS_MAX {
@@ -119,96 +163,265 @@ fn on_due() {
     }
 }
 
-/// Collects, and waits for the result: whether anything was made reusable.
-pub fn collect_now() -> bool {
-    COLLECTS_IN.load(Relaxed) == pid() && registers::call(whole, 0) != 0
-}
-
 /// One step; 0 if another thread is at it.
 extern "C" fn step(_: usize, stack_pointer: usize) -> i32 {
     let Some(mut collector) = COLLECTOR.try_lock() else { return 0 };
     match &collector.running {
-        None => collector.begin(stack_pointer),
-        Some(_) => collector.continue_running(false),
+        None => collector.sweep(stack_pointer),
+        Some(_) => collector.go_on(false, stack_pointer),
     }
     1
 }
 
-/// A collection from beginning to end; 1 if it made anything reusable.
-extern "C" fn whole(_: usize, stack_pointer: usize) -> i32 {
+/// Called when the heap has grown: begins a full collection if what is in use has grown, or finishes what is under way.
+fn on_growth() {
+    if collects_here() {
+        registers::call(growth, 0);
+    }
+}
+
+extern "C" fn growth(_: usize, stack_pointer: usize) -> i32 {
+    let Some(mut collector) = COLLECTOR.try_lock() else { return 0 };
+    let (in_use, full_due) = (pace::bytes_in_use(), collector.full_due);
+    if collector.running.is_some() {
+        // Whoever allocates far faster than can be looked at waits.
+        collector.go_on(in_use > full_due.saturating_mul(2), stack_pointer);
+    } else if in_use >= full_due {
+        match Runtime::get() {
+            Some(runtime) => ask_for_a_call(runtime),
+            None => collector.full(stack_pointer),
+        }
+    }
+    let more = full_due.saturating_sub(in_use).max(POLL_BYTES);
+    retained::watch_growth(on_growth, pool::made_bytes() + more);
+    0
+}
+
+/// With an interpreter, a full collection begins between two bytecodes, with the GIL: then counts and words belong together.
+fn ask_for_a_call(runtime: &Runtime) {
+    if let Some(add) = runtime.symbols.add_pending_call
+        && runtime.initialized()
+        && !ASKED.swap(true, AcqRel)
+    {
+        // SAFETY: the interpreter is initialized; the function may be called from any thread, with or without the GIL.
+        if unsafe { add(at_a_safe_point, core::ptr::null_mut()) } != 0 {
+            ASKED.store(false, Release);
+        }
+    }
+}
+
+/// The interpreter's call: the GIL is held, and Python code may run.
+unsafe extern "C" fn at_a_safe_point(_: *mut c_void) -> c_int {
+    ASKED.store(false, Release);
+    if collects_here() {
+        drop_lost_objects();
+        registers::call(full_step, 0);
+    }
+    0
+}
+
+extern "C" fn full_step(_: usize, stack_pointer: usize) -> i32 {
+    if let Some(mut collector) = COLLECTOR.try_lock()
+        && collector.running.is_none()
+        && pace::bytes_in_use() >= collector.full_due
+    {
+        collector.full(stack_pointer);
+    }
+    0
+}
+
+/// With the GIL: drops what nobody holds of the objects that a full collection found lost. Outside the collector's lock, since destructors run.
+fn drop_lost_objects() {
+    let Some(exchange) = COLLECTOR.lock().waiting.take() else { return };
+    if let Some(runtime) = Runtime::get().filter(|r| r.initialized() && r.holds_gil()) {
+        // SAFETY: the GIL is held, in a pending call or in a call of the program's.
+        let dropped = unsafe { lost_objects::drop_references(runtime, &exchange) };
+        let mut collector = COLLECTOR.lock();
+        collector.totals.dropped_objects += dropped.objects;
+        collector.full_due = collector.pace.full_due(pace::bytes_in_use()).unwrap_or(usize::MAX);
+    }
+}
+
+/// Sweeps, and waits for the result: whether anything was made reusable.
+fn sweep_now() -> bool {
+    collects_here() && registers::call(whole_sweep, 0) != 0
+}
+
+extern "C" fn whole_sweep(_: usize, stack_pointer: usize) -> i32 {
     let mut collector = COLLECTOR.lock();
     let before = collector.totals.reused_bytes;
-    if collector.running.is_none() {
-        collector.begin(stack_pointer);
-    }
-    collector.continue_running(true);
+    collector.finish_whatever(stack_pointer);
+    collector.sweep(stack_pointer);
+    collector.finish_whatever(stack_pointer);
     i32::from(collector.totals.reused_bytes > before)
 }
 
+/// Collects all that can be, and waits for it. Answers how many bytes became reusable. In a Python program call it with the GIL; without, lost
+/// objects wait for the interpreter.
+pub fn collect_all() -> Result<u64, Failure> {
+    if !matches!(Settings::get().mode, Mode::Collect | Mode::Quarantine) {
+        return Err(Failure::Off);
+    }
+    if !collects_here() {
+        return Err(Failure::Refused);
+    }
+    let before = totals();
+    if Settings::get().mode == Mode::Collect {
+        registers::call(whole_full, 0);
+        drop_lost_objects();
+    }
+    sweep_now();
+    let now = totals();
+    let done = now.sweeps > before.sweeps;
+    if done { Ok(now.reused_bytes - before.reused_bytes) } else { Err(Failure::GivenUp) }
+}
+
+extern "C" fn whole_full(_: usize, stack_pointer: usize) -> i32 {
+    let mut collector = COLLECTOR.lock();
+    collector.finish_whatever(stack_pointer);
+    collector.full(stack_pointer);
+    collector.finish_whatever(stack_pointer);
+    0
+}
+
 impl Collector {
-    fn begin(&mut self, stack_pointer: usize) {
-        if self.ended != 0 {
-            process::reap_snapshot(core::mem::take(&mut self.ended));
+    /// Begins a sweep.
+    fn sweep(&mut self, stack_pointer: usize) {
+        if self.waiting.is_some() {
+            if retained::bytes() < HARD_LIMIT.load(Relaxed) {
+                return;
+            }
+            // The interpreter does not come to a safe point. The next full collection finds the objects again.
+            self.waiting = None;
         }
-        let Some(exchange) = Exchange::new() else { return self.failed("memory") };
+        self.reap();
+        let Some(exchange) = Exchange::new(0) else { return self.sweep_failed("memory") };
         let kinds = Settings::get().kinds;
-        let pause_ns = &exchange.header.pause_ns;
+        let pause_ns = &exchange.handoff.pause_ns;
         if self.pace.in_place() {
             match frozen::hold(stack_pointer, false, pause_ns, &|moment| sweep::in_place(moment, kinds, &exchange)) {
-                Ok(()) => self.finish(exchange),
-                Err(what) => self.failed(what),
+                Ok(()) => self.swept(exchange),
+                Err(what) => self.sweep_failed(what),
             }
         } else {
             match frozen::take(stack_pointer, false, pause_ns, &|moment| sweep::in_child(moment, kinds, &exchange)) {
-                Ok(child) => self.running = Some(Running { child, exchange, started_ns: clock::monotonic_ns() }),
-                Err(what) => self.failed(what),
+                Ok(child) => self.run(Kind::Sweep, child, exchange),
+                Err(what) => self.sweep_failed(what),
             }
+        }
+    }
+
+    /// Begins a full collection.
+    fn full(&mut self, stack_pointer: usize) {
+        self.reap();
+        // Anew: what has been found before may have changed since.
+        self.waiting = None;
+        let Some(exchange) = Exchange::new(child::HEADS_MAX) else { return self.full_failed() };
+        let settings = Settings::get();
+        let work = |moment: &frozen::Moment<'_>| condemned::in_child(moment, settings, &exchange);
+        match frozen::take(stack_pointer, false, &exchange.handoff.pause_ns, &work) {
+            Ok(child) => self.run(Kind::Full, child, exchange),
+            Err(_) => self.full_failed(),
+        }
+    }
+
+    fn run(&mut self, kind: Kind, child: i32, exchange: Exchange) {
+        self.running = Some(Running { kind, child, exchange, started_ns: clock::monotonic_ns() });
+    }
+
+    fn reap(&mut self) {
+        if self.ended != 0 {
+            process::reap_snapshot(core::mem::take(&mut self.ended));
+        }
+    }
+
+    fn finish_whatever(&mut self, stack_pointer: usize) {
+        while self.running.is_some() {
+            self.go_on(true, stack_pointer);
         }
     }
 
     /// Looks whether the child is done; waits for it if it is asked to, or if the program retains faster than children can look.
-    fn continue_running(&mut self, wait: bool) {
+    fn go_on(&mut self, wait: bool, stack_pointer: usize) {
         let until = clock::monotonic_ns() + WAIT_NS;
         while let Some(running) = &self.running {
-            let state = running.exchange.state();
-            let ended = if state == exchange::WORKING { process::poll_snapshot(running.child) } else { Ended::Lost };
-            if state == exchange::WORKING && ended == Ended::Running {
+            let working = running.exchange.state() == exchange::WORKING;
+            let runs = working && process::poll_snapshot(running.child) == Ended::Running;
+            if runs {
                 let deadline = u64::from(Settings::get().deadline_s) * 1_000_000_000;
                 let now = clock::monotonic_ns();
                 if now - running.started_ns > deadline {
                     process::kill_snapshot(running.child);
-                    return self.failed("a collection's process did not come to its end in time");
-                }
-                if !wait && (retained::bytes() < HARD_LIMIT.load(Relaxed) || now > until) {
+                } else if !wait && (retained::bytes() < HARD_LIMIT.load(Relaxed) || now > until) {
                     return;
+                } else {
+                    clock::sleep_ns(TURN_NS);
+                    continue;
                 }
-                clock::sleep_ns(TURN_NS);
-                continue;
             }
-            if let Some(running) = self.running.take() {
-                self.ended = running.child;
-                self.finish(running.exchange);
+            let Some(running) = self.running.take() else { return };
+            self.ended = if working { 0 } else { running.child };
+            match running.kind {
+                Kind::Sweep => self.swept(running.exchange),
+                Kind::Full => self.collected(running.exchange, stack_pointer),
             }
+            return;
         }
     }
 
-    fn finish(&mut self, exchange: Exchange) {
+    /// A sweep has come to its end.
+    fn swept(&mut self, exchange: Exchange) {
         if exchange.state() != exchange::FOUND {
-            return self.failed("a collection could not see all of the program's memory");
+            return self.sweep_failed("they could not see all of the program's memory");
         }
         let mut reused = 0;
         exchange.for_each(&mut |entry| {
             // SAFETY: no word led to these blocks at the snapshot. Since then nobody can have come by one.
             reused += unsafe { retained::release(entry.span, entry.word as usize, entry.bits) } as u64;
         });
-        let pause = exchange.header.pause_ns.load(Acquire);
-        self.totals.collections += 1;
+        self.totals.sweeps += 1;
         self.totals.reused_bytes += reused;
-        self.totals.pause_ns += pause;
-        self.totals.pause_ns_max = self.totals.pause_ns_max.max(pause);
         self.totals.kept_bytes = exchange.header.kept_bytes.load(Acquire);
+        self.note_pause(&exchange);
         self.failures = 0;
         self.set_due(self.pace.due(self.totals.kept_bytes as usize));
+    }
+
+    /// A full collection has come to its end.
+    fn collected(&mut self, exchange: Exchange, stack_pointer: usize) {
+        if exchange.handoff.failing.load(Acquire) != 0 {
+            snapshot::note_failing();
+        }
+        if exchange.state() != exchange::FOUND {
+            suspects::add(exchange.handoff.traversing.load(Acquire));
+            return self.full_failed();
+        }
+        self.totals.full += 1;
+        self.note_pause(&exchange);
+        let before = retained::bytes();
+        CONDEMNING.store(true, Release);
+        exchange.for_each(&mut |entry| retained::condemn(entry.span, entry.word as usize, entry.bits));
+        CONDEMNING.store(false, Release);
+        let condemned = retained::bytes().saturating_sub(before);
+        self.totals.condemned_bytes += condemned as u64;
+        if exchange.has_heads()
+            && let Some(runtime) = Runtime::get()
+        {
+            // What is due next is known when they are gone.
+            self.waiting = Some(exchange);
+            ask_for_a_call(runtime);
+            return;
+        }
+        self.full_due = self.pace.full_due(pace::bytes_in_use()).unwrap_or(usize::MAX);
+        if condemned > 0 {
+            self.sweep(stack_pointer);
+        }
+    }
+
+    fn note_pause(&mut self, exchange: &Exchange) {
+        let pause = exchange.handoff.pause_ns.load(Acquire);
+        self.totals.pause_ns += pause;
+        self.totals.pause_ns_max = self.totals.pause_ns_max.max(pause);
     }
 
     fn set_due(&mut self, due: usize) {
@@ -217,8 +430,12 @@ impl Collector {
         HARD_LIMIT.store(self.pace.hard_limit(due), Relaxed);
     }
 
-    fn failed(&mut self, what: &str) {
-        self.running = None;
+    /// What is due comes later; what was never freed stays.
+    fn full_failed(&mut self) {
+        self.full_due = self.pace.full_due(pace::bytes_in_use()).unwrap_or(usize::MAX);
+    }
+
+    fn sweep_failed(&mut self, what: &str) {
         self.failures += 1;
         if self.failures < FAILURES_MAX {
             self.set_due(retained::bytes() + self.pace.least_bytes);
@@ -229,6 +446,10 @@ impl Collector {
             "gcshim: {FAILURES_MAX} collections failed one after the other ({what}); from here on blocks are reused at once"
         ));
     }
+}
+
+fn collects_here() -> bool {
+    COLLECTS_IN.load(Relaxed) == pid()
 }
 
 fn pid() -> i32 {

@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
+use crate::audit::census::Head;
+use crate::audit::snapshot::Handoff;
 use crate::heap::span::LIVE_WORDS;
 use crate::heap::view;
 use crate::sys::shared::{Shared, SharedArray};
@@ -21,10 +23,10 @@ pub struct Reusable {
 /// The shared page. All zero at first.
 #[derive(Default)]
 pub struct Header {
-    /// Written by the program: how long its threads stood still, ns.
-    pub pause_ns: AtomicU64,
     /// Entries written.
     reusable: AtomicU32,
+    /// Lost objects written.
+    heads: AtomicU32,
     /// Written by the child last of all: [`FOUND`], or [`REFUSED`].
     state: AtomicU32,
     /// Bytes of retained blocks that words lead to.
@@ -43,14 +45,25 @@ pub struct Exchange {
     /// The page.
     pub header: Shared<Header>,
     entries: SharedArray<Reusable>,
+    /// Lost objects of the interpreter; without room in a sweep.
+    heads: SharedArray<Head>,
+    /// What an audit's child tells; see there.
+    pub handoff: Shared<Handoff>,
 }
 
 impl Exchange {
-    /// Room for all that is retained now. `None` if the system refuses.
-    pub fn new() -> Option<Exchange> {
+    /// Room for all that is retained now, and for so many lost objects. `None` if the system refuses.
+    pub fn new(heads_max: usize) -> Option<Exchange> {
         let most = view::span_count() as usize * LIVE_WORDS;
-        // SAFETY: zeros are a Header, and a Reusable.
-        unsafe { Some(Exchange { header: Shared::new()?, entries: SharedArray::new(most)? }) }
+        // SAFETY: zeros are values of all four.
+        unsafe {
+            Some(Exchange {
+                header: Shared::new()?,
+                entries: SharedArray::new(most)?,
+                heads: SharedArray::new(heads_max)?,
+                handoff: Shared::new()?,
+            })
+        }
     }
 
     /// In the child: notes blocks that may be reused. What there is no room for stays retained.
@@ -59,6 +72,28 @@ impl Exchange {
         if self.entries.set(at as usize, entry) {
             self.header.reusable.store(at + 1, Relaxed);
         }
+    }
+
+    /// In the child: notes a lost object.
+    pub fn add_head(&self, head: Head) {
+        let at = self.header.heads.load(Relaxed);
+        if self.heads.set(at as usize, head) {
+            self.header.heads.store(at + 1, Relaxed);
+        }
+    }
+
+    /// Calls `each` with every lost object. Only once the state is [`FOUND`].
+    pub fn for_each_head(&self, each: &mut dyn FnMut(Head)) {
+        for at in 0..self.header.heads.load(Acquire) as usize {
+            if let Some(head) = self.heads.get(at) {
+                each(head);
+            }
+        }
+    }
+
+    /// Whether there are any.
+    pub fn has_heads(&self) -> bool {
+        self.header.heads.load(Acquire) != 0
     }
 
     /// In the child: says that it is done, and how.

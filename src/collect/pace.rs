@@ -9,15 +9,26 @@ pub struct Pace {
     pub least_bytes: usize,
     /// One part of so many of what lives.
     pub part_of_live: usize,
+    /// Whether what was never freed is looked for too.
+    pub full: bool,
 }
 
 /// Quarantine: memory is what it costs, so it looks early.
-pub const QUARANTINE: Pace = Pace { least_bytes: 16 << 20, part_of_live: 8 };
+pub const QUARANTINE: Pace = Pace { least_bytes: 16 << 20, part_of_live: 8, full: false };
 /// Collect.
-pub const COLLECT: Pace = Pace { least_bytes: 16 << 20, part_of_live: 4 };
+pub const COLLECT: Pace = Pace { least_bytes: 16 << 20, part_of_live: 4, full: true };
 
 /// With at most so much in use the program stands still for a collection: about 10 ms.
 const IN_PLACE_BYTES_MAX: usize = 32 << 20;
+
+/// Growth below this is not worth a full collection.
+const FULL_BYTES_MIN: usize = 32 << 20;
+
+/// Bytes of the heap that are not retained.
+pub fn bytes_in_use() -> usize {
+    let totals = pool::totals();
+    (totals.span_bytes + totals.huge_bytes).saturating_sub(retained::bytes())
+}
 
 impl Pace {
     /// The total of retained bytes at which the next collection is due, if `kept_bytes` were left by the last.
@@ -33,11 +44,15 @@ impl Pace {
         due + due.max(2 * self.least_bytes)
     }
 
+    /// With so many bytes in use (see [`bytes_in_use`]) what was never freed is looked for, if `now` are after the last time. `None`: never.
+    pub fn full_due(&self, now: usize) -> Option<usize> {
+        self.full.then_some(now + (now / 2).max(FULL_BYTES_MIN))
+    }
+
     /// Whether to look while the program stands still. A snapshot costs a fault for every page that the program writes to afterwards, and a copy while the
     /// child lives: for small heaps far more than reading them.
     pub fn in_place(&self) -> bool {
-        let totals = pool::totals();
-        (totals.span_bytes + totals.huge_bytes).saturating_sub(retained::bytes()) <= IN_PLACE_BYTES_MAX
+        bytes_in_use() <= IN_PLACE_BYTES_MAX
     }
 
     fn step(&self, live: usize) -> usize {

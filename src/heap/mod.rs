@@ -100,8 +100,11 @@ unsafe fn pop(span: *mut Span) -> *mut u8 {
 #[inline(never)]
 pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
     let block = allocate_any(size, domain);
-    if block.is_null() && size <= MAX_SIZE && modes::on(modes::RETAIN) && retained::exhausted() {
-        return allocate_any(size, domain);
+    if modes::on(modes::RETAIN) {
+        if block.is_null() && size <= MAX_SIZE && retained::exhausted() {
+            return allocate_any(size, domain);
+        }
+        retained::look_at_growth();
     }
     block
 }

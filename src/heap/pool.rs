@@ -61,6 +61,14 @@ pub(crate) static POOL: Ranked<{ rank::POOL }, Pool> = Ranked::new(Pool {
 /// Bytes in mappings of their own.
 pub(crate) static HUGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes of all spans ever made: what grows when the heap does.
+static MADE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of all spans ever made.
+pub fn made_bytes() -> usize {
+    MADE_BYTES.load(Relaxed)
+}
+
 /// The pool, locked.
 pub(crate) type Guard<'a> = Held<'a, { rank::POOL }, Pool>;
 
@@ -191,6 +199,7 @@ pub(crate) fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8,
         pool.unused = span;
         return core::ptr::null_mut();
     }
+    MADE_BYTES.fetch_add(bytes, Relaxed);
     span
 }
 

@@ -15,6 +15,7 @@ use super::modes;
 use super::pool;
 use super::slab;
 use super::span::{LIVE_WORDS, Span, TABLE, kind};
+use super::view;
 use crate::meta;
 
 /// A thread tells the others of what it retained once it is this much.
@@ -59,6 +60,57 @@ pub fn exhausted() -> bool {
     let hook = ON_EXHAUSTED.load(Acquire);
     // SAFETY: only start stores here, and only functions of this type.
     hook != 0 && unsafe { core::mem::transmute::<usize, fn() -> bool>(hook)() }
+}
+
+/// With so many bytes of spans made, [`ON_GROWTH`] is called.
+static GROWTH_DUE_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// What is called, on the allocating thread and outside all locks, when the heap has grown. Stored as an address; 0 for none.
+static ON_GROWTH: AtomicUsize = AtomicUsize::new(0);
+
+/// Has `on_growth` called once [`pool::made_bytes`] is at least `due_bytes`, again and again until it is set anew.
+pub fn watch_growth(on_growth: fn(), due_bytes: usize) {
+    ON_GROWTH.store(on_growth as usize, Release);
+    GROWTH_DUE_BYTES.store(due_bytes, Relaxed);
+}
+
+/// After a slow allocation while blocks are retained: whether the heap has grown enough for somebody to look.
+#[cold]
+pub fn look_at_growth() {
+    if pool::made_bytes() >= GROWTH_DUE_BYTES.load(Relaxed) {
+        let hook = ON_GROWTH.load(Acquire);
+        // SAFETY: only watch_growth stores here, and only functions of this type.
+        unsafe { core::mem::transmute::<usize, fn()>(hook)() };
+    }
+}
+
+/// Retains blocks that the program never freed and nothing reaches, as if it had: those in `mask` of blocks `64 * word` and following of span `id` that are in
+/// use. What is left of them when no word leads to them is for a sweep to say.
+pub fn condemn(id: u32, word: usize, mask: u64) {
+    let Some(span) = view::span(id) else { return };
+    let record = TABLE.get(id);
+    for bit in (0..64).filter(|bit| mask >> bit & 1 != 0) {
+        let at = span.base + (word * 64 + bit) * span.block_bytes;
+        // SAFETY: the span is in use, since one of its blocks, which nothing reaches and nobody can free, is.
+        unsafe {
+            if is_in_use(at) {
+                set_aside(record, at);
+            }
+        }
+    }
+}
+
+/// Whether `at` is the start of a block that is handed out and not retained.
+pub fn is_in_use(at: usize) -> bool {
+    let span = super::page_map::span_at(at);
+    // SAFETY: page map entries are records, which live for ever.
+    unsafe {
+        match span.as_ref() {
+            None => false,
+            Some(record) if record.kind.load(Relaxed) == kind::SLAB => slab::starts_block(span, at) && slab::in_use(span, at),
+            Some(record) => record.kind.load(Relaxed) != kind::UNUSED && at == record.base && !is(span, 0),
+        }
+    }
 }
 
 /// Bytes retained now, up to [`FLUSH_BYTES`] per thread less than there are.

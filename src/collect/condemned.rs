@@ -1,0 +1,82 @@
+//! What a full collection takes of the blocks that were never freed: found in the snapshot's child, after the audit has told apart what is lost.
+
+use super::exchange::{self, Exchange, Reusable};
+use crate::audit::census::Census;
+use crate::audit::frozen::Moment;
+use crate::audit::settings::Settings;
+use crate::audit::{Trigger, child};
+use crate::mark::blocks::{HELD, LIVE, MARKED, OBJECT};
+use crate::mark::scan::Frontier;
+use crate::mark::{BlockId, Blocks};
+
+/// In a snapshot's child: audits what is lost, reports it, and writes down what can be reclaimed.
+///
+/// Lost objects of an interpreter are never torn out of it: only the heads of leaks are written down, whose references that nobody holds the program
+/// then drops. What hangs on them, native memory too, their destructors free. So native blocks are condemned only if no lost object leads to them.
+pub fn in_child(moment: &Moment<'_>, settings: &'static Settings, exchange: &Exchange) {
+    child::main(moment, Trigger::Collection, &exchange.handoff, settings, &mut |census| {
+        let state = match write_down(census, exchange) {
+            Some(()) => exchange::FOUND,
+            None => exchange::REFUSED,
+        };
+        exchange.finish(state);
+    });
+}
+
+fn write_down(census: &mut Census, exchange: &Exchange) -> Option<()> {
+    for &head in census.heads.all() {
+        exchange.add_head(head);
+    }
+    spare_what_objects_hold(census)?;
+    let mut open: Option<Reusable> = None;
+    for id in (0..census.blocks.total()).map(BlockId) {
+        if !is_lost_native(&census.blocks, id) || census.blocks.state(id) & HELD != 0 {
+            continue;
+        }
+        let (span, index) = census.blocks.place(id);
+        let (word, bit) = (index / 64, 1u64 << (index % 64));
+        match &mut open {
+            Some(entry) if entry.span == span && entry.word == word => entry.bits |= bit,
+            _ => {
+                if let Some(entry) = open.replace(Reusable { span, word, bits: bit }) {
+                    exchange.add(entry);
+                }
+            }
+        }
+    }
+    if let Some(entry) = open {
+        exchange.add(entry);
+    }
+    Some(())
+}
+
+fn is_lost_native(blocks: &Blocks, id: BlockId) -> bool {
+    blocks.state(id) & (LIVE | MARKED) == LIVE && blocks.state(id) & OBJECT == 0
+}
+
+/// Marks [`HELD`] exactly those lost native blocks that a lost object leads to: it will free them, or is waiting for the cycle collector to have it do so.
+fn spare_what_objects_hold(census: &mut Census) -> Option<()> {
+    let mut frontier = Frontier::new(&census.blocks)?;
+    for id in (0..census.blocks.total()).map(BlockId) {
+        census.blocks.clear(id, HELD);
+    }
+    for id in (0..census.blocks.total()).map(BlockId) {
+        let state = census.blocks.state(id);
+        if state & (LIVE | MARKED) != LIVE || state & OBJECT == 0 {
+            continue;
+        }
+        let (span, index) = census.blocks.place(id);
+        frontier.push(span, index);
+        while let Some((span, index)) = frontier.pop() {
+            let (base, bytes) = census.blocks.extent_in(span, index);
+            let Some(from) = census.blocks.resolve(base) else { continue };
+            census.for_each_target(from.id, base, bytes, &mut |census, id, span, index| {
+                if is_lost_native(&census.blocks, id) && census.blocks.state(id) & HELD == 0 {
+                    census.blocks.set(id, HELD);
+                    frontier.push(span, index);
+                }
+            });
+        }
+    }
+    Some(())
+}
