@@ -1,10 +1,13 @@
 //! What a full collection takes of the blocks that were never freed: found in the snapshot's child, after the audit has told apart what is lost.
 
+use core::sync::atomic::Ordering::*;
+
 use super::exchange::{self, Exchange, Reusable};
 use crate::audit::census::Census;
 use crate::audit::frozen::Moment;
 use crate::audit::settings::Settings;
 use crate::audit::{Trigger, child};
+use crate::heap::view;
 use crate::mark::blocks::{HELD, LIVE, MARKED, OBJECT};
 use crate::mark::scan::Frontier;
 use crate::mark::{BlockId, Blocks};
@@ -28,12 +31,13 @@ fn write_down(census: &mut Census, exchange: &Exchange) -> Option<()> {
         exchange.add_head(head);
     }
     spare_what_objects_hold(census)?;
+    count_bytes(census, exchange);
     let mut open: Option<Reusable> = None;
     for id in (0..census.blocks.total()).map(BlockId) {
         if !is_lost_native(&census.blocks, id) || census.blocks.state(id) & HELD != 0 {
             continue;
         }
-        let (span, index) = census.blocks.place(id);
+        let Some((span, index)) = view::resolve(census.blocks.extent(id).0) else { continue };
         let (word, bit) = (index / 64, 1u64 << (index % 64));
         match &mut open {
             Some(entry) if entry.span == span && entry.word == word => entry.bits |= bit,
@@ -48,6 +52,18 @@ fn write_down(census: &mut Census, exchange: &Exchange) -> Option<()> {
         exchange.add(entry);
     }
     Some(())
+}
+
+fn count_bytes(census: &Census, exchange: &Exchange) {
+    let (mut reached, mut lost) = (0, 0);
+    for id in (0..census.blocks.total()).map(BlockId) {
+        let state = census.blocks.state(id);
+        if state & LIVE != 0 {
+            *(if state & MARKED != 0 { &mut reached } else { &mut lost }) += census.blocks.extent(id).1 as u64;
+        }
+    }
+    exchange.header.reached_bytes.store(reached, Relaxed);
+    exchange.header.lost_bytes.store(lost, Relaxed);
 }
 
 fn is_lost_native(blocks: &Blocks, id: BlockId) -> bool {

@@ -81,8 +81,9 @@ struct Collector {
     failures: u32,
     /// Retained bytes at which the next sweep is due.
     due: usize,
-    /// Bytes in use at which the next full collection is due.
+    /// Bytes of spans made at which the next full collection is due, and how many of them are waited for.
     full_due: usize,
+    full_step: usize,
     totals: Totals,
 }
 
@@ -94,6 +95,7 @@ const NEW: Collector = Collector {
     failures: 0,
     due: 0,
     full_due: usize::MAX,
+    full_step: pace::FULL_BYTES_MIN,
     totals: Totals {
         sweeps: 0,
         full: 0,
@@ -112,9 +114,9 @@ pub fn start(pace: Pace) {
     let mut collector = COLLECTOR.lock();
     collector.pace = pace;
     collector.set_due(pace.due(0));
-    if let Some(due) = pace.full_due(0) {
-        collector.full_due = due;
-        retained::watch_growth(on_growth, due);
+    if pace.full {
+        collector.full_later();
+        retained::watch_growth(on_growth, collector.full_due);
     }
     drop(collector);
     COLLECTS_IN.store(pid(), Release);
@@ -138,8 +140,8 @@ pub unsafe fn after_fork_in_child() {
     // SAFETY: held by the line above, or by a thread that is not here.
     unsafe { COLLECTOR.release_kept() };
     let mut collector = COLLECTOR.lock();
-    let (pace, due, full_due) = (collector.pace, collector.due, collector.full_due);
-    let before = core::mem::replace(&mut *collector, Collector { pace, due, full_due, ..NEW });
+    let (pace, due, full_due, full_step) = (collector.pace, collector.due, collector.full_due, collector.full_step);
+    let before = core::mem::replace(&mut *collector, Collector { pace, due, full_due, full_step, ..NEW });
     if !kept {
         // It may be half changed.
         core::mem::forget(before);
@@ -182,18 +184,18 @@ fn on_growth() {
 
 extern "C" fn growth(_: usize, stack_pointer: usize) -> i32 {
     let Some(mut collector) = COLLECTOR.try_lock() else { return 0 };
-    let (in_use, full_due) = (pace::bytes_in_use(), collector.full_due);
+    let (made, full_due) = (pool::made_bytes(), collector.full_due);
     if collector.running.is_some() {
-        // Whoever allocates far faster than can be looked at waits.
-        collector.go_on(in_use > full_due.saturating_mul(2), stack_pointer);
-    } else if in_use >= full_due {
+        // Whoever allocates faster than can be looked at waits.
+        let too_fast = made > full_due.saturating_add(collector.full_step);
+        collector.go_on(too_fast, stack_pointer);
+    } else if made >= full_due {
         match Runtime::get() {
             Some(runtime) => ask_for_a_call(runtime),
             None => collector.full(stack_pointer),
         }
     }
-    let more = full_due.saturating_sub(in_use).max(POLL_BYTES);
-    retained::watch_growth(on_growth, pool::made_bytes() + more);
+    retained::watch_growth(on_growth, collector.full_due.max(made + POLL_BYTES));
     0
 }
 
@@ -223,7 +225,7 @@ unsafe extern "C" fn at_a_safe_point(_: *mut c_void) -> c_int {
 extern "C" fn full_step(_: usize, stack_pointer: usize) -> i32 {
     if let Some(mut collector) = COLLECTOR.try_lock()
         && collector.running.is_none()
-        && pace::bytes_in_use() >= collector.full_due
+        && pool::made_bytes() >= collector.full_due
     {
         collector.full(stack_pointer);
     }
@@ -238,7 +240,6 @@ fn drop_lost_objects() {
         let dropped = unsafe { lost_objects::drop_references(runtime, &exchange) };
         let mut collector = COLLECTOR.lock();
         collector.totals.dropped_objects += dropped.objects;
-        collector.full_due = collector.pace.full_due(pace::bytes_in_use()).unwrap_or(usize::MAX);
     }
 }
 
@@ -404,15 +405,16 @@ impl Collector {
         CONDEMNING.store(false, Release);
         let condemned = retained::bytes().saturating_sub(before);
         self.totals.condemned_bytes += condemned as u64;
+        let (reached, lost) = (exchange.header.reached_bytes.load(Acquire), exchange.header.lost_bytes.load(Acquire));
+        self.full_step = self.pace.full_step(self.full_step, reached as usize, lost as usize);
+        self.full_later();
         if exchange.has_heads()
             && let Some(runtime) = Runtime::get()
         {
-            // What is due next is known when they are gone.
             self.waiting = Some(exchange);
             ask_for_a_call(runtime);
             return;
         }
-        self.full_due = self.pace.full_due(pace::bytes_in_use()).unwrap_or(usize::MAX);
         if condemned > 0 {
             self.sweep(stack_pointer);
         }
@@ -432,7 +434,11 @@ impl Collector {
 
     /// What is due comes later; what was never freed stays.
     fn full_failed(&mut self) {
-        self.full_due = self.pace.full_due(pace::bytes_in_use()).unwrap_or(usize::MAX);
+        self.full_later();
+    }
+
+    fn full_later(&mut self) {
+        self.full_due = pool::made_bytes() + self.full_step;
     }
 
     fn sweep_failed(&mut self, what: &str) {

@@ -31,6 +31,10 @@ pub struct Header {
     state: AtomicU32,
     /// Bytes of retained blocks that words lead to.
     pub kept_bytes: AtomicU64,
+    /// Of a full collection: bytes that are reached.
+    pub reached_bytes: AtomicU64,
+    /// And bytes that are not.
+    pub lost_bytes: AtomicU64,
 }
 
 /// The child is at work.

@@ -22,7 +22,9 @@ pub const COLLECT: Pace = Pace { least_bytes: 16 << 20, part_of_live: 4, full: t
 const IN_PLACE_BYTES_MAX: usize = 32 << 20;
 
 /// Growth below this is not worth a full collection.
-const FULL_BYTES_MIN: usize = 32 << 20;
+pub const FULL_BYTES_MIN: usize = 32 << 20;
+/// How much less often at most.
+const FULL_STEPS_MAX: usize = 16;
 
 /// Bytes of the heap that are not retained.
 pub fn bytes_in_use() -> usize {
@@ -44,9 +46,11 @@ impl Pace {
         due + due.max(2 * self.least_bytes)
     }
 
-    /// With so many bytes in use (see [`bytes_in_use`]) what was never freed is looked for, if `now` are after the last time. `None`: never.
-    pub fn full_due(&self, now: usize) -> Option<usize> {
-        self.full.then_some(now + (now / 2).max(FULL_BYTES_MIN))
+    /// After how many bytes of new spans what was never freed is looked for again, if the last time `reached_bytes` were in use and `lost_bytes` lost, and
+    /// `step_bytes` had been waited for. Where little is found, it is looked for less often: spans are also made anew where memory is merely reused.
+    pub fn full_step(&self, step_bytes: usize, reached_bytes: usize, lost_bytes: usize) -> usize {
+        let least = (reached_bytes / 2).max(FULL_BYTES_MIN);
+        if lost_bytes >= step_bytes / 8 { least } else { (2 * step_bytes).clamp(least, FULL_STEPS_MAX * least) }
     }
 
     /// Whether to look while the program stands still. A snapshot costs a fault for every page that the program writes to afterwards, and a copy while the
@@ -68,6 +72,10 @@ mod tests {
     fn small_heaps_wait_for_the_least_and_large_ones_for_their_part() {
         assert_eq!(QUARANTINE.step(1 << 20), 16 << 20);
         assert_eq!(QUARANTINE.step(1 << 30), 128 << 20);
+        assert_eq!(COLLECT.full_step(32 << 20, 10 << 20, 30 << 20), 32 << 20);
+        assert_eq!(COLLECT.full_step(32 << 20, 10 << 20, 0), 64 << 20);
+        assert_eq!(COLLECT.full_step(1 << 30, 10 << 20, 0), 512 << 20);
+        assert_eq!(COLLECT.full_step(1 << 30, 1 << 30, 1 << 30), 512 << 20);
         assert!(COLLECT.step(1 << 30) > QUARANTINE.step(1 << 30));
         assert!(QUARANTINE.due(0) >= 16 << 20 && QUARANTINE.hard_limit(16 << 20) > 32 << 20);
     }
