@@ -87,7 +87,7 @@ fn process(w: &mut Writer, census: &Census, head: &Head) {
         Some(model) => json::string(w, model.runtime.version_text().as_bytes()),
         None => w.bytes(b"null"),
     }
-    w.bytes(b",\"mode\":\"audit\"}\n");
+    let _ = writeln!(w, ",\"mode\":\"{}\"}}", census.settings.mode.name());
 }
 
 fn finding(w: &mut Writer, census: &mut Census, labels: &Labels, at: usize, one: &Finding) {

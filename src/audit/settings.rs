@@ -55,6 +55,13 @@ pub enum Mode {
 const MODES: [(Mode, &str); 4] =
     [(Mode::Audit, "audit"), (Mode::Collect, "collect"), (Mode::Quarantine, "quarantine"), (Mode::Off, "off")];
 
+impl Mode {
+    /// The public name.
+    pub fn name(self) -> &'static str {
+        MODES.iter().find(|(m, _)| *m == self).map_or("?", |(_, n)| n)
+    }
+}
+
 /// Longest path kept, with its zero.
 pub const PATH_MAX: usize = 1024;
 

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 
 use super::exchange::{self, Exchange};
 use super::pace::{self, Pace};
+use super::records::Totals;
 use super::{condemned, lost_objects, sweep};
 use crate::audit::settings::{Mode, Settings};
 use crate::audit::{Failure, child, frozen, snapshot, suspects};
@@ -36,27 +37,6 @@ static CONDEMNING: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 /// The process that collects: one made by vfork shares its memory and is not it.
 static COLLECTS_IN: AtomicI32 = AtomicI32::new(0);
-
-/// What collections have come to in this process.
-#[derive(Clone, Copy, Default)]
-pub struct Totals {
-    /// Sweeps that were finished.
-    pub sweeps: u64,
-    /// Full collections that were finished.
-    pub full: u64,
-    /// Bytes made reusable.
-    pub reused_bytes: u64,
-    /// Native blocks that were never freed and taken.
-    pub condemned_bytes: u64,
-    /// Lost objects whose references were dropped.
-    pub dropped_objects: u64,
-    /// Pauses together, ns.
-    pub pause_ns: u64,
-    /// The longest pause, ns.
-    pub pause_ns_max: u64,
-    /// Bytes that the last sweep kept, since words lead to them.
-    pub kept_bytes: u64,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -96,16 +76,7 @@ const NEW: Collector = Collector {
     due: 0,
     full_due: usize::MAX,
     full_step: pace::FULL_BYTES_MIN,
-    totals: Totals {
-        sweeps: 0,
-        full: 0,
-        reused_bytes: 0,
-        condemned_bytes: 0,
-        dropped_objects: 0,
-        pause_ns: 0,
-        pause_ns_max: 0,
-        kept_bytes: 0,
-    },
+    totals: Totals::NONE,
 };
 static COLLECTOR: Ranked<{ rank::COLLECTOR }, Collector> = Ranked::new(NEW);
 

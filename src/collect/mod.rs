@@ -14,4 +14,5 @@ pub mod cycle;
 pub mod exchange;
 pub mod lost_objects;
 pub mod pace;
+pub mod records;
 pub mod sweep;

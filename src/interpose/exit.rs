@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use super::{late_python, python_allocators, undone_routing};
 use crate::audit::settings::Settings;
 use crate::audit::{Trigger, entry, snapshot};
+use crate::collect::records;
 use crate::python::runtime::{Object, Runtime};
 use crate::sys::text::stderr_line;
 
@@ -191,6 +192,7 @@ extern "C" fn at_process_exit(_status: c_int, _argument: *mut c_void) {
         return;
     }
     snapshot::finish_running(settings);
+    records::write(settings, here);
     if settings.at_exit {
         say_why_not(started != 0);
     }

@@ -1,0 +1,125 @@
+//! The modes in which `free` only remembers: what is kept, what is reclaimed, and that the program's results are its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use serde_json::Value;
+use support::process::{Outcome, Program};
+use support::{compile, interpreters, report};
+
+/// The one record of what collections came to.
+fn collections(outcome: &Outcome) -> Value {
+    let records = report::of_kind(&outcome.records, "collections");
+    assert_eq!(records.len(), 1, "one record of collections\n{}", outcome.describe());
+    records[0].clone()
+}
+
+fn number(record: &Value, field: &str) -> u64 {
+    record[field].as_u64().unwrap_or_else(|| panic!("{field} in {record}"))
+}
+
+/// The word after another one in a program's output, as a number.
+fn after(outcome: &Outcome, word: &str) -> i64 {
+    let mut words = outcome.stdout.split_whitespace();
+    words.find(|w| *w == word).unwrap_or_else(|| panic!("no {word}\n{}", outcome.describe()));
+    words.next().and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("no number after {word}\n{}", outcome.describe()))
+}
+
+#[test]
+fn a_program_that_never_frees_stays_small() {
+    // 65,535 nodes of 32 bytes a tree: 2 MB each, so 240 MB in all.
+    let trees = compile::program("collect_trees", &[]);
+    let run = |mode: &str| Program::new(&trees).arg("120").with_shim().env("GCSHIM_MODE", mode).run();
+    let plain = run("audit");
+    assert!(plain.succeeded() && plain.stdout.starts_with("right collected -1 "), "{}", plain.describe());
+    let collected = run("collect");
+    assert!(collected.succeeded() && collected.stdout.starts_with("right "), "{}", collected.describe());
+    assert_eq!(collected.stderr, "", "a program that leaves its garbage to the collector does not want to hear of it");
+    assert!(after(&plain, "peak") > 230, "{}", plain.describe());
+    // Collections are due after 32 MB, and whoever allocates faster than they come to their end waits after 64 MB; twice, for what is retained.
+    assert!(after(&collected, "peak") < 180, "{}", collected.describe());
+    let record = collections(&collected);
+    assert!(number(&record, "full") >= 2 && number(&record, "condemned_bytes") > 150 << 20, "{record}");
+    // All but the kept tree, and a few that a stale word keeps.
+    assert!(number(&record, "reused_bytes") > 200 << 20, "{record}");
+}
+
+#[test]
+fn a_freed_block_is_kept_while_a_word_points_to_it_and_reused_after() {
+    let program = compile::program("quarantine_stale", &["-O0"]);
+    for mode in ["quarantine", "collect"] {
+        let outcome = Program::new(&program).with_shim().env("GCSHIM_MODE", mode).run();
+        assert!(outcome.succeeded(), "{}", outcome.describe());
+        assert_eq!(outcome.stdout, "intact\nkept\nreused after\n", "{mode}: {}", outcome.describe());
+        assert!(number(&collections(&outcome), "sweeps") >= 4, "{}", outcome.describe());
+    }
+    let audit = Program::new(&program).with_shim().run();
+    assert_eq!(audit.stdout, "overwritten\nreused while pointed to\nreused after\n", "{}", audit.describe());
+}
+
+#[test]
+fn quarantine_keeps_what_was_never_freed() {
+    let trees = compile::program("collect_trees", &[]);
+    let outcome = Program::new(&trees).arg("40").with_shim().env("GCSHIM_MODE", "quarantine").run();
+    assert!(outcome.stdout.starts_with("right "), "{}", outcome.describe());
+    let record = collections(&outcome);
+    assert_eq!((number(&record, "full"), number(&record, "condemned_bytes")), (0, 0), "{record}");
+    assert!(after(&outcome, "peak") > 70, "{}", outcome.describe());
+}
+
+/// Objects of many kinds, each with one reference that nobody holds; some alive besides. `gcshim_collect` drops what is lost and nothing else.
+const LOST: &str = r#"
+import ctypes, gc, sys, weakref
+incref = ctypes.pythonapi.Py_IncRef
+incref.argtypes = [ctypes.py_object]
+collect = ctypes.CDLL(None).gcshim_collect
+collect.restype = ctypes.c_long
+class Node:
+    def __init__(self, n):
+        self.n, self.children = n, [str(n) * 3, (n, [n])]
+    def __del__(self):
+        deleted.append(self.n)
+deleted, called, references, alive = [], [], [], []
+def leak(count):
+    for n in range(count):
+        node = Node(n)
+        references.append(weakref.ref(node, lambda r: called.append(1)))
+        incref(node)
+        kept = Node(-1 - n)
+        incref(kept)
+        alive.append(kept)
+    cycle = [Node(10**6)]
+    cycle.append(cycle)
+gc.disable()
+leak(300)
+def scrub(depth=60):
+    return depth and scrub(depth - 1)
+scrub()
+before = [sys.getrefcount(a) for a in alive]
+reused = collect()
+print(reused > 0, len(called), sorted(deleted) == list(range(300)))
+print(sum(r() is None for r in references))
+print(before == [sys.getrefcount(a) for a in alive], [a.children[0] for a in alive[:2]])
+print(gc.collect() > 0, deleted[-1])
+collect()
+print(len(called), sorted(deleted) == list(range(300)) + [10**6])
+"#;
+
+#[test]
+fn lost_objects_die_as_python_objects_do_and_nothing_else_does() {
+    for python in interpreters::all() {
+        let outcome =
+            python.program().arg("-c").arg(LOST).with_shim().env("GCSHIM_MODE", "collect").env("GCSHIM_AUDIT", "never").run();
+        assert!(outcome.succeeded(), "{}: {}", python.label(), outcome.describe());
+        let want = "True 300 True\n300\nTrue ['-1-1-1', '-2-2-2']\nTrue 1000000\n300 True\n";
+        assert_eq!(outcome.stdout, want, "{}: {}", python.label(), outcome.describe());
+        let lost: Vec<_> = report::failing(&outcome.records);
+        assert_eq!(
+            lost.iter().map(|f| (f.type_name.as_str(), f.objects)).collect::<Vec<_>>(),
+            [("__main__.Node", 300)],
+            "{}",
+            outcome.describe()
+        );
+        assert_eq!(number(&collections(&outcome), "dropped_objects"), 300, "{}", outcome.describe());
+    }
+}
