@@ -6,8 +6,11 @@
     preview = "*"                    every example's preview must match (default "*")
     python = ["3.9", "3.11"]         minors or exact versions (default: all)
     where = "packages/numpy==1.26*"  corpus/what was run; the corpora are stdlib, cpython, packages, real-bugs
-    references = [4, 5]              fewest and most surplus references (default: any number)
+    references = [4, 5]              fewest and most surplus references of a finding (default: any number)
     required = true                  a run of `where` that does not show it fails (default false)
+    counts = ["3.8,3.9 WHERE 15"]    in the place of the four above: minors, what was run, and the references of all such findings of the run
+                                     together: never more, and a tenth fewer at most, which words left over from earlier may hide ("65-97" where
+                                     they are many). A run of WHERE that does not show it fails
     reason = "..."                   why it is shown, in one sentence
     issue = "https://..."            the upstream report, or "none known"
 
@@ -19,6 +22,7 @@
 An entry that a complete run of its corpus never used is stale, and an error: what no longer happens must not stay excused.
 """
 import fnmatch
+import math
 import os
 
 import environments
@@ -26,8 +30,8 @@ import shim
 import toml_files
 
 PATH = os.path.join(environments.HERE, "explained.toml")
-REQUIRED = {"finding": ("verdict", "type", "where", "reason", "issue"), "outcome": ("test", "reason")}
-OPTIONAL = {"finding": ("preview", "python", "references", "required"), "outcome": ("python",)}
+REQUIRED = {"finding": ("verdict", "type", "reason", "issue"), "outcome": ("test", "reason")}
+OPTIONAL = {"finding": ("preview", "where", "python", "references", "required", "counts"), "outcome": ("python",)}
 
 
 def matches(text, pattern):
@@ -47,18 +51,28 @@ class Explained:
                 missing, extra = set(REQUIRED[kind]) - set(e), set(e) - set(REQUIRED[kind]) - set(OPTIONAL[kind])
                 if missing or extra:
                     raise ValueError("%s: an entry lacks %s or has unknown %s: %s" % (path, sorted(missing), sorted(extra), e))
+                if kind == "finding" and ("counts" in e) == ("where" in e):
+                    raise ValueError("%s: an entry has either where or counts: %s" % (path, e))
         self.used = set()
 
-    def finding(self, finding, where, interpreter):
-        """The entry that explains `finding`, or None."""
+    def explain(self, findings, where, interpreter):
+        """For each of the findings of one run the entry that explains it, or None."""
+        return [self.finding(f, findings, where, interpreter) for f in findings]
+
+    def finding(self, finding, run, where, interpreter):
+        """The entry that explains `finding`, one of the findings of a `run`, or None."""
         for e in self.findings:
-            if self.fits(e, finding, where, interpreter):
+            if self.fits(e, finding, where, interpreter) and self.counted(e, run, where, interpreter):
                 self.used.add(id(e))
                 return e
         return None
 
     def fits(self, e, finding, where, interpreter):
-        if not (matches(where, e["where"]) and on(e, interpreter)):
+        """Whether an entry is about a finding, whatever its counts say."""
+        if "counts" in e:
+            if not count_of(e, where, interpreter):
+                return False
+        elif not (matches(where, e["where"]) and on(e, interpreter)):
             return False
         if not (matches(finding.get("verdict", ""), e["verdict"]) and matches(finding.get("type", ""), e["type"])):
             return False
@@ -66,6 +80,16 @@ class Explained:
             return False
         low, high = e.get("references", (0, float("inf")))
         return low <= finding.get("references", 0) <= high
+
+    def counted(self, e, run, where, interpreter):
+        """Whether the findings of a run that an entry is about have as many references as it says; True if it says nothing."""
+        if "counts" not in e:
+            return True
+        low, high = count_of(e, where, interpreter)
+        return low <= self.total(e, run, where, interpreter) <= high
+
+    def total(self, e, run, where, interpreter):
+        return sum(f.get("references") or 0 for f in run if f.get("failing") and self.fits(e, f, where, interpreter))
 
     def outcome(self, test, interpreter):
         """The entry that explains why `test` differs under the shim, or None."""
@@ -76,13 +100,22 @@ class Explained:
         return None
 
     def missing(self, findings, where, interpreter):
-        """The required entries for a run of `where` that none of its findings fits."""
-        return [e for e in self.findings if e.get("required") and matches(where, e["where"]) and on(e, interpreter)
-                and not any(self.fits(e, f, where, interpreter) for f in findings)]
+        """What the entries require of a run of `where` and its findings do not show, as lines."""
+        lines = []
+        for e in self.findings:
+            name = "%s %s %s" % (e["verdict"], e["type"], e.get("preview", ""))
+            if "counts" in e:
+                if count_of(e, where, interpreter) and not self.counted(e, findings, where, interpreter):
+                    lines.append("%s: %d references, not %d-%d" % ((name, self.total(e, findings, where, interpreter))
+                                                                   + count_of(e, where, interpreter)))
+            elif e.get("required") and matches(where, e["where"]) and on(e, interpreter):
+                if not any(self.fits(e, f, where, interpreter) for f in findings):
+                    lines.append("%s: not shown" % name)
+        return lines
 
     def stale(self, corpus, interpreters):
         """The entries of `corpus` that fit one of `interpreters` and were not used; for after a complete run."""
-        entries = [e for e in self.findings if e["where"].split("/")[0] == corpus]
+        entries = [e for e in self.findings if "where" in e and e["where"].split("/")[0] == corpus]
         entries += self.outcomes if corpus == "cpython" else []
         return [e for e in entries if id(e) not in self.used and any(on(e, i) for i in interpreters)]
 
@@ -91,7 +124,17 @@ def on(entry, interpreter):
     return "python" not in entry or interpreter.minor in entry["python"] or interpreter.version in entry["python"]
 
 
+def count_of(entry, where, interpreter):
+    """(fewest, most) references that a line of the entry's counts gives for a run of `where`; None if there is no such line."""
+    for line in entry["counts"]:
+        minors, pattern, count = line.split()
+        if interpreter.minor in minors.split(",") and matches(where, pattern):
+            low, _, high = count.partition("-")
+            return (int(low), int(high)) if high else (math.ceil(0.9 * int(low)), int(low))
+    return None
+
+
 def unexplained(explained, processes, where, interpreter):
     """The failing findings of `processes` that no entry explains; informational ones (failing false) need no explanation."""
     found = [f for p in processes for f in p.findings if f.get("failing")]
-    return [f for f in found if not explained.finding(f, where, interpreter)]
+    return [f for f, entry in zip(found, explained.explain(found, where, interpreter)) if not entry]

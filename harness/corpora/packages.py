@@ -33,6 +33,9 @@ PINS = {
 }
 
 
+PINS["numpy_import"] = PINS["numpy"]
+
+
 def requirements(package, interpreter):
     pins = PINS[package]
     return pins.get(interpreter.minor, pins.get("*", []))
@@ -40,8 +43,8 @@ def requirements(package, interpreter):
 
 def check(package, interpreter, pinned, options, lib, known):
     """(lines, bad) of one workload in one environment."""
-    where = "packages/" + pinned[0]
-    head = "%-8s %-24s " % (interpreter.version, pinned[0])
+    where = "packages/%s==%s" % (package, pinned[0].split("==")[1])
+    head = "%-8s %-24s " % (interpreter.version, where.split("/")[1])
     try:
         exe = environments.make(interpreter, pinned, options.cache, wheels_only=True)
     except environments.Unavailable as e:
@@ -61,13 +64,13 @@ def check(package, interpreter, pinned, options, lib, known):
         problems.append("status %s:\n%s" % (child.returncode, said[-700:]))
     if lib and not any(p.audited for p in processes):
         problems.append("not audited:\n" + said[-1500:])
-    for f in sorted(findings, key=lambda f: -(f.get("references") or 0)):
-        why = known.finding(f, where, interpreter)
+    findings.sort(key=lambda f: -(f.get("references") or 0))
+    for f, why in zip(findings, known.explain(findings, where, interpreter)):
         lines.append("   %s%s" % (shim.line(f), "  (explained: %s)" % why["reason"] if why else ""))
         if f.get("failing") and not why:
             problems.append("unexplained: " + shim.line(f))
     if lib:
-        problems += ["required, but not shown: %s" % e for e in known.missing(findings, where, interpreter)]
+        problems += ["required: " + line for line in known.missing(findings, where, interpreter)]
         problems += ["unreadable record: " + l for p in processes for l in p.torn_lines]
         lines += ["   degraded: %s %s" % (d.get("what"), d.get("count")) for p in processes for d in p.degraded]
     lines.insert(0, head + "%d findings%s" % (len(findings), "  BAD" if problems else ""))

@@ -104,12 +104,12 @@ def check(interpreter, what, names, lib, known):
         if not any(p.audited for p in processes):
             problems.append("no audit was made\n" + stderr)
         problems += ["unreadable record: " + l for p in processes for l in p.torn_lines]
-        for f in sorted(findings, key=lambda f: -f.get("references", 0)):
-            why = known.finding(f, "stdlib/" + what, interpreter)
+        findings.sort(key=lambda f: -f.get("references", 0))
+        for f, why in zip(findings, known.explain(findings, "stdlib/" + what, interpreter)):
             print("   %s%s" % (shim.line(f), "  (explained: %s)" % why["reason"] if why else ""))
             if f.get("failing") and not why:
                 problems.append("unexplained: " + shim.line(f))
-        problems += ["required, but not shown: %s" % e for e in known.missing(findings, "stdlib/" + what, interpreter)]
+        problems += ["required: " + line for line in known.missing(findings, "stdlib/" + what, interpreter)]
         for p in processes:
             for d in p.degraded:
                 print("   degraded: %s %s" % (d.get("what"), d.get("count")))

@@ -1,4 +1,4 @@
-"""orjson.loads() of invalid text leaks the error's message"""
+"""orjson.loads() of invalid text piles up the error's messages in a living list"""
 import sys
 import orjson
 
