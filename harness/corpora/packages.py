@@ -30,9 +30,14 @@ PINS = {
     # multidict is held at a release before its leak of heap types (6.2 to 6.7, a case of real_bugs.py)
     "aiohttp": {"*": [["aiohttp==3.10.11", "multidict==6.1.0", "yarl==1.15.2", "frozenlist==1.5.0", "propcache==0.2.0", "aiosignal==1.3.1",
                        "aiohappyeyeballs==2.4.3", "attrs==24.2.0", "idna==3.10"]]},
+    "greenlet": {m: [["greenlet==3.5.6"]] for m in ("3.10", "3.12")},
+    "regex": {"3.10": [["regex==2026.9.29"]], "3.12": [["regex==2026.11.15"]]},
+    "psutil": {m: [["psutil==7.2.2"]] for m in ("3.10", "3.12")},
+    "markupsafe": {m: [["markupsafe==3.0.4"]] for m in ("3.10", "3.12")},
+    "wrapt": {m: [["wrapt==2.5.2"]] for m in ("3.10", "3.12")},
+    "simplejson": {m: [["simplejson==4.3.0"]] for m in ("3.10", "3.12")},
+    "lz4": {m: [["lz4==4.4.5"]] for m in ("3.10", "3.12")},
 }
-
-
 PINS["numpy_import"] = PINS["numpy"]
 
 
