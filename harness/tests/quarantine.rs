@@ -1,5 +1,5 @@
 //! Use after free. Seventeen ways in which real programs were broken (`harness/programs/uaf_*`) go wrong with a heap that reuses memory at once, the C library's
-//! or the shim's own, and do not with `GCSHIM_MODE=quarantine`.
+//! or the shim's own, and do not with `GCSHIM_MODE=quarantine`, nor with `collect`, which looks at what is freed in the same way.
 //!
 //! Each program frees 320 MiB between its mistake and the consequence. That a program stays whole would be no merit of a heap that never reuses anything, so the
 //! peak of its memory is bounded, and a heap that never does is tried as well: it breaks the bound.
@@ -13,7 +13,7 @@ use support::compile;
 use support::interpreters::{self, Interpreter};
 use support::process::{Outcome, Program};
 
-/// What quarantine may take beyond what audit mode takes, in KiB: it looks once 16 MiB are retained, or an eighth of what lives, and a thread that frees
+/// What these modes may take beyond what audit mode takes, in KiB: it looks once 16 MiB are retained, or an eighth of what lives, and a thread that frees
 /// faster than its blocks are looked at waits at 32 MiB more (`collect::pace`).
 const RETAINED_KIB_MAX: u64 = (16 + 32) << 10;
 
@@ -62,8 +62,10 @@ fn is_neutralised(make: &dyn Fn() -> Program) {
     for live in LIVE_MIB {
         let with_shim = |mode| make().env("UAF_LIVE_MIB", live).with_shim().env("GCSHIM_MODE", mode);
         let most = bound(goes_wrong(with_shim("audit")));
-        let kib = stays_whole(with_shim("quarantine"));
-        assert!(kib <= most, "{kib} KiB with {live} MiB alive, at most {most}");
+        for mode in ["quarantine", "collect"] {
+            let kib = stays_whole(with_shim(mode));
+            assert!(kib <= most, "{mode}: {kib} KiB with {live} MiB alive, at most {most}");
+        }
         let keeps_all = compile::library("uaf_keeps_all", &[]);
         let kib = stays_whole(make().env("UAF_LIVE_MIB", live).env("PYTHONMALLOC", "malloc").env("LD_PRELOAD", &keeps_all));
         assert!(kib > most, "{kib} KiB by a heap that never reuses anything: the bound of {most} says nothing");

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""The modes that reclaim, against glibc's malloc and against the Boehm collector, with `free` honoured and with `free` ignored.
+
+    harness/bench/collectors.py [--python PYTHON] [--library LIB] [--runs 5] [--only script,pyperformance,build,native,pauses] [--columns NAME,...] [--programs NAME,...]
+
+Every row is one program under each column in turn, `--runs` times; the cells are ratios of medians to glibc's, CPU seconds (all processes and threads,
+snapshots too) and peak resident memory. `fails`: the program crashed or did not come to an end under that column.
+
+pyperformance (from the package index) goes into harness/.work/envs, the Boehm collector is built by harness/bench/boehm.sh. `build` builds a C extension with setup.py,
+everything preloaded, compiler and linker too.
+"""
+import argparse
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from measuring import HERE, WORK, Column, Table, in_turn
+
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+# Script, its arguments, loops: each about half a second.
+PYPERFORMANCE = [
+    ("chaos", [], 3), ("comprehensions", [], 15000), ("deepcopy", [], 1000), ("deltablue", [], 100), ("float", [], 4), ("generators", [], 2),
+    ("go", [], 2), ("json_dumps", [], 40), ("logging", ["format"], 30000), ("nqueens", [], 3), ("pyflate", [], 1), ("regex_compile", [], 1),
+]
+SETUP = """
+from setuptools import Extension, setup
+setup(name="measured", version="1", ext_modules=[Extension("leaky", ["leaky.c"]), Extension("uaf_borrowed", ["uaf_borrowed.c"])])
+"""
+SOURCES = ["harness/example/leaky.c", "harness/extensions/uaf_borrowed.c"]
+
+
+def boehm():
+    """The two libraries, or None with a word why."""
+    built = subprocess.run([os.path.join(HERE, "boehm.sh")], stdout=subprocess.PIPE, text=True)
+    if built.returncode:
+        print("the Boehm collector could not be built: left out", file=sys.stderr)
+        return []
+    return built.stdout.split()
+
+
+def shim_columns(library):
+    return [Column(f"gcshim {mode}", library, GCSHIM_MODE=mode, GCSHIM_AUDIT="never") for mode in ("audit", "collect", "quarantine")]
+
+
+def native_columns(options):
+    return [Column("glibc"), *shim_columns(options.library),
+            *(Column(name, path) for name, path in zip(("Boehm", "Boehm ignoring free"), options.boehm))]
+
+
+def python_columns(options):
+    """pymalloc would hide the peers from the objects, so it is out of their way; the shim sees to that itself."""
+    plain = {"PYTHONMALLOC": "malloc"}
+    return [Column("glibc", **plain), Column("pymalloc"), *shim_columns(options.library),
+            *(Column(name, path, **plain) for name, path in zip(("Boehm", "Boehm ignoring free"), options.boehm))]
+
+
+def chosen(options, columns):
+    return [c for c in columns if options.columns is None or c.name in options.columns or c.name == "glibc"]
+
+
+def rows(title, columns, options, programs):
+    """programs: (name, command, folder)."""
+    table = Table(f"{title}, {options.runs} runs", columns)
+    for name, command, folder in programs:
+        if options.programs and name not in options.programs:
+            continue
+        table.add(name, in_turn(command, columns, options.runs, folder))
+    table.end()
+
+
+def script(options):
+    command = [options.python, os.path.join(HERE, "python", "alloc_heavy.py"), "6"]
+    rows("Alloc-heavy script", chosen(options, python_columns(options)), options, [("alloc_heavy", command, None)])
+
+
+def pyperformance(options):
+    version = subprocess.check_output([options.python, "-c", "import platform; print(platform.python_version())"], text=True).strip()
+    environment = os.path.join(WORK, "envs", f"py{version}-pyperformance")
+    python = os.path.join(environment, "bin", "python")
+    if not os.path.exists(os.path.join(environment, "complete")):
+        subprocess.run([options.python, "-m", "venv", environment], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "pyperformance==1.14.0"], check=True)
+        open(os.path.join(environment, "complete"), "w").close()
+    found = glob.glob(os.path.join(environment, "lib/python3*/site-packages/pyperformance/data-files/benchmarks"))[0]
+    # `--worker`: the measured code runs in this process and not in one that has another environment.
+    commands = [
+        (name, [python, os.path.join(found, f"bm_{name}", "run_benchmark.py"), "--worker", f"-l{loops}", "-w0", "-n1", *arguments], None)
+        for name, arguments, loops in PYPERFORMANCE
+    ]
+    rows("pyperformance, scripts run directly", chosen(options, python_columns(options)), options, commands)
+
+
+def build(options):
+    with tempfile.TemporaryDirectory() as folder:
+        for source in SOURCES:
+            shutil.copy(os.path.join(ROOT, source), folder)
+        with open(os.path.join(folder, "setup.py"), "w") as file:
+            file.write(SETUP)
+        command = [options.python, "setup.py", "-q", "build", "--force"]
+        rows("Building a C extension with setup.py", chosen(options, python_columns(options)), options, [("setup.py", command, folder)])
+
+
+def native(options):
+    folder = os.path.join(WORK, "native")
+    os.makedirs(folder, exist_ok=True)
+    programs = []
+    for source in sorted(glob.glob(os.path.join(HERE, "native", "*.c"))):
+        name = os.path.splitext(os.path.basename(source))[0]
+        target = os.path.join(folder, name)
+        if not os.path.exists(target) or os.path.getmtime(target) < os.path.getmtime(source):
+            flags = ["-std=gnu11", "-O2", "-pthread", "-fno-builtin", "-Wall", "-Wextra"]
+            subprocess.run([os.environ.get("CC", "cc"), *flags, source, "-o", target], check=True)
+        programs.append((name, [target], None))
+    rows("Native programs", chosen(options, native_columns(options)), options, programs)
+
+
+def pauses(options):
+    """How long the program stood still for collections, from its own records."""
+    command = [options.python, os.path.join(HERE, "python", "alloc_heavy.py"), "20"]
+    print("\nPauses of the alloc-heavy script\n\n| mode | sweeps | full collections | mean, ms | worst, ms |\n|---|---|---|---|---|")
+    for column in shim_columns(options.library)[1:]:
+        with tempfile.TemporaryDirectory() as folder:
+            report = os.path.join(folder, "report")
+            column.variables["GCSHIM_REPORT"] = report
+            if column.once(command) is None:
+                sys.exit(f"{column.name} failed")
+            records = [json.loads(line) for line in open(report)] if os.path.exists(report) else []
+            for r in records:
+                if r["kind"] == "collections":
+                    mean, worst = r["pause_us"] / (r["sweeps"] + r["full"]) / 1000, r["pause_us_max"] / 1000
+                    print(f"| {column.name} | {r['sweeps']} | {r['full']} | {mean:.2f} | {worst:.2f} |", flush=True)
+
+
+PARTS = {"script": script, "pyperformance": pyperformance, "build": build, "native": native, "pauses": pauses}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    parser.add_argument("--python", default=os.path.realpath(sys.executable))
+    parser.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--columns", type=lambda text: text.split(","))
+    parser.add_argument("--programs", type=lambda text: text.split(","), help="only these rows")
+    options = parser.parse_args()
+    options.library = os.path.abspath(options.library)
+    if not os.path.exists(options.library):
+        sys.exit(f"{options.library} is not there: cargo build --release --lib")
+    options.boehm = boehm()
+    print(subprocess.check_output([options.python, "-VV"], text=True).strip())
+    for name in options.only.split(","):
+        PARTS[name](options)
+
+
+if __name__ == "__main__":
+    main()
