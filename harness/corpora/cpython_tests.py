@@ -227,6 +227,8 @@ def main():
     ap.add_argument("--shim", help="the library (default: $GCSHIM_LIB, else the release build)")
     ap.add_argument("--work", default=environments.WORK)
     options = ap.parse_args()
+    # A shell's background job ignores the interrupt, and so would the tests that send it to themselves: they must not depend on how this was started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = Settings(options)
     chosen = interpreters.choose(options.python)
     if options.quick and not options.python:

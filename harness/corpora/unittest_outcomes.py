@@ -16,6 +16,11 @@ import sys
 import unittest
 
 
+def name_of(test):
+    """Its id, also where the test has set an attribute of that name (test__interpreters)."""
+    return type(test).id(test)
+
+
 class Outcomes(unittest.TestResult):
     def __init__(self):
         super().__init__()
@@ -23,7 +28,7 @@ class Outcomes(unittest.TestResult):
         self.verbosity = 0
 
     def put(self, test, outcome, text=""):
-        name = test.id()
+        name = name_of(test)
         # a test may fail in a subtest and once more in its end: the worst counts
         if self.outcomes.get(name) not in ("failed", "error"):
             self.outcomes[name] = outcome
@@ -50,7 +55,7 @@ class Outcomes(unittest.TestResult):
 
     def addSubTest(self, test, subtest, err):
         if err is not None:
-            self.put(test, "failed", subtest.id() + "\n" + self._exc_info_to_string(err, test))
+            self.put(test, "failed", subtest._subDescription() + "\n" + self._exc_info_to_string(err, test))
 
 
 def run(name, support, result):
