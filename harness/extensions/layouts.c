@@ -18,12 +18,12 @@
 #include <frameobject.h>
 #if PY_VERSION_HEX >= 0x03090000
 #include <internal/pycore_gc.h>
+#include <internal/pycore_runtime.h>
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
 #include <internal/pycore_dict.h>
 #include <internal/pycore_interp.h>
 #include <internal/pycore_object.h>
-#include <internal/pycore_runtime.h>
 #include <internal/pycore_runtime_init.h>
 #include <internal/pycore_typeobject.h>
 #endif
@@ -196,6 +196,9 @@ static void frames_and_threads(void)
 #if MINOR <= 10
     FIELD("frame_value_stack", PyFrameObject, f_valuestack);
     FIELD("frame_generator", PyFrameObject, f_gen);
+#endif
+#if MINOR >= 9 && MINOR <= 11
+    FIELD("interpreters_made", _PyRuntimeState, interpreters.next_id);
 #endif
 #if MINOR <= 9
     FIELD("frame_top_address", PyFrameObject, f_stacktop);

@@ -228,6 +228,10 @@ fn frames_and_data_stacks_are_the_headers() {
                 layout::FrameTop::Depth(at) => header.check("frame_top_depth", at),
             }
         }
+        assert_eq!(layout::interpreters_made(minor).is_some(), (9..=11).contains(&minor));
+        if let Some(made) = layout::interpreters_made(minor) {
+            header.check("interpreters_made", made);
+        }
         assert_eq!(layout::datastack_top(minor).is_some(), minor >= 11);
         if let Some(top) = layout::datastack_top(minor) {
             header.check("datastack_top", top);

@@ -10,6 +10,8 @@ mod calls;
 mod children;
 #[path = "reports/garbage.rs"]
 mod garbage;
+#[path = "reports/innocent.rs"]
+mod innocent;
 #[path = "reports/limits.rs"]
 mod limits;
 #[path = "reports/options.rs"]

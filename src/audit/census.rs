@@ -143,8 +143,10 @@ impl Census {
     /// In the snapshot child, after `guard::install`.
     pub unsafe fn take(scene: &Scene<'_>, settings: &'static Settings) -> Option<Census> {
         let mut phases = Phases::begin();
+        let modules = scene.modules;
+        let base = |module: u32| modules.all().get(module as usize).map_or(0, |m| m.base);
         let mut statics =
-            Statics::new(&mut scene.modules.segments().iter().map(|s| (s.start, s.end)), scene.modules.segments().len())?;
+            Statics::new(&mut modules.segments().iter().map(|s| (s.start, s.end, base(s.module))), modules.segments().len())?;
         if scene.gil
             && let Some(runtime) = scene.runtime
         {

@@ -27,6 +27,8 @@ struct Node {
     visited: u32,
     /// Words of blocks that stay which lead here.
     held: u32,
+    /// References that members own which the collector frees.
+    freed: u32,
     /// The collector takes it for alive, or never sees it.
     alive: bool,
     /// It does so because somebody holds it without visiting it.
@@ -63,6 +65,7 @@ impl Census {
             unsafe {
                 self.count_visits(&mut nodes);
                 self.find_alive(&mut nodes, frontier, turn > 0);
+                self.count_freed(&mut nodes);
             }
             if !self.find_stuck(&mut nodes, frontier) {
                 break;
@@ -70,7 +73,7 @@ impl Census {
         }
         self.find_hanging(&mut nodes);
         // SAFETY: the caller's.
-        unsafe { self.blame(&nodes) };
+        unsafe { self.blame(&mut nodes) };
         self.settle_cycles(&nodes, frontier);
         Some(())
     }
@@ -86,7 +89,7 @@ impl Census {
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if self.is_left(nodes, id) {
                 let node = &mut nodes[id.0 as usize];
-                (node.visited, node.alive, node.unseen) = (0, false, false);
+                (node.visited, node.freed, node.alive, node.unseen) = (0, 0, false, false);
             }
         }
         let mut lost = self.lost();
@@ -159,29 +162,63 @@ impl Census {
         }
     }
 
-    /// Whether a block is unreachable and would not be freed by the collector itself. Destroyed objects hold nothing.
+    /// Counts what the garbage of this turn owns of what the collector does not free itself.
+    unsafe fn count_freed(&mut self, nodes: &mut Nodes) {
+        let mut lost = self.lost();
+        while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
+            if !self.is_left(nodes, id) || nodes[id.0 as usize].alive {
+                continue;
+            }
+            let Some(object) = self.blocks.object_of(id) else { continue };
+            // SAFETY: the caller's.
+            unsafe {
+                self.traverse(object, &mut |census, target| {
+                    if let Some(at) = census.lost_object_at(target)
+                        && let Some(node) = nodes.get_mut(at.0 as usize)
+                    {
+                        node.freed += 1;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Whether every reference to an object goes with the garbage, whoever else may have its address.
+    fn is_freed(&self, nodes: &Nodes, id: BlockId) -> bool {
+        let freed = u64::from(nodes[id.0 as usize].freed);
+        freed > 0 && self.blocks.object_of(id).and_then(|o| self.numbers(id, o)).is_some_and(|n| n.refcount <= freed)
+    }
+
+    /// Whether a block is unreachable and would not be freed by the collector itself. Destroyed objects hold nothing, and the pieces of an
+    /// object go with it.
     fn stays(&self, nodes: &Nodes, id: BlockId) -> bool {
         let state = self.blocks.state(id);
         let node = &nodes[id.0 as usize];
-        self.is_lost(id) && state & DEAD == 0 && !node.gone && (state & OBJECT == 0 || node.alive)
+        let alone = state & OBJECT == 0 || node.alive && !self.is_piece(id);
+        self.is_lost(id) && state & DEAD == 0 && !node.gone && alone
     }
 
-    /// Calls `target` for each word of a block that leads to a block which stays, with that block's number and place.
-    fn for_each_staying_target(
-        &mut self,
-        nodes: &mut Nodes,
-        id: BlockId,
-        target: &mut dyn FnMut(&mut Nodes, BlockId, (u32, u32)),
-    ) {
+    fn is_piece(&self, id: BlockId) -> bool {
+        let info = |object: usize| self.model.as_ref().and_then(|m| m.info(object));
+        self.blocks.object_of(id).and_then(info).is_some_and(|t| t.species == Species::Piece)
+    }
+
+    /// Calls `target` for each word of a block that can be a reference to a block which stays, with that block's number and place.
+    ///
+    /// Objects that claim more references than words equal to their addresses have been settled as heads of leaks. Of the others those words
+    /// account for every reference: a word into an object's middle (that of a `decimal.SignalDict` into its context) is none.
+    fn for_each_staying_target(&self, nodes: &mut Nodes, id: BlockId, target: &mut dyn FnMut(&mut Nodes, BlockId, (u32, u32))) {
         let (base, bytes) = self.blocks.extent(id);
-        let object = self.blocks.object(id, base);
         self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {
             for at in (start..end).step_by(8) {
                 // SAFETY: inside a live block.
                 let word = unsafe { read(at) };
                 let Some(hit) = self.blocks.resolve(word) else { continue };
-                // An object that names itself holds itself; a word into one's own middle is no reference.
-                let inside = hit.id == id && object != Some(word);
+                // An object that names itself holds itself; a native block does not.
+                let inside = match self.blocks.object(hit.id, self.blocks.extent_in(hit.span, hit.index).0) {
+                    Some(named) => named != word & !7,
+                    None => hit.id == id,
+                };
                 let weak = self.model.as_ref().is_some_and(|m| m.is_weak(&self.blocks, hit));
                 if !inside && !weak && self.stays(nodes, hit.id) {
                     target(nodes, hit.id, (hit.span, hit.index));
@@ -205,10 +242,20 @@ impl Census {
                 self.for_each_staying_target(nodes, id, &mut |nodes, target, _| nodes[target.0 as usize].held += 1);
             }
         }
-        // What nobody holds who stays goes with the garbage; then perhaps what it holds.
+        // What nobody holds who stays goes with the garbage; then perhaps what it holds. Native memory has no counts: whoever keeps it frees it when
+        // he goes, though its structures name each other (an sqlite3.Connection its database, with the functions that were put there).
+        let native = |id: BlockId| self.blocks.state(id) & OBJECT == 0;
         let mut lost = self.lost();
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
-            if nodes[id.0 as usize].stuck && nodes[id.0 as usize].held == 0 {
+            if self.is_lost_object(id) && !self.stays(nodes, id) {
+                self.for_each_staying_target(nodes, id, &mut |nodes, target, (span, index)| {
+                    if native(target) && nodes[target.0 as usize].stuck {
+                        nodes[target.0 as usize].stuck = false;
+                        frontier.push(span, index);
+                    }
+                });
+            }
+            if nodes[id.0 as usize].stuck && (nodes[id.0 as usize].held == 0 || self.is_freed(nodes, id)) {
                 nodes[id.0 as usize].stuck = false;
                 let (span, index) = self.blocks.place(id);
                 frontier.push(span, index);
@@ -218,7 +265,7 @@ impl Census {
                 self.for_each_staying_target(nodes, from.id, &mut |nodes, target, (span, index)| {
                     let node = &mut nodes[target.0 as usize];
                     node.held -= 1;
-                    if node.held == 0 && node.stuck {
+                    if (node.held == 0 || native(target)) && node.stuck {
                         node.stuck = false;
                         frontier.push(span, index);
                     }
@@ -256,7 +303,7 @@ impl Census {
     }
 
     /// Finds who holds, without visiting it, what the collector therefore takes for alive.
-    unsafe fn blame(&mut self, nodes: &Nodes) {
+    unsafe fn blame(&mut self, nodes: &mut Nodes) {
         let mut lost = self.lost();
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if !self.is_lost_object(id) || !nodes[id.0 as usize].stuck {
@@ -267,10 +314,10 @@ impl Census {
             // SAFETY: the caller's.
             let asked = self.tracked(object) && unsafe { self.traverse(object, &mut |_, _| ()) };
             let mut holds_unseen = false;
-            self.for_each_target(id, base, bytes, &mut |census, target, _, _| {
+            self.for_each_staying_target(nodes, id, &mut |nodes, target, _| {
                 let unseen = nodes.get(target.0 as usize).is_some_and(|n| n.unseen && n.stuck);
-                if unseen && let Some(to) = census.blocks.object_of(target) {
-                    holds_unseen |= !asked || (census.visited().complete() && !census.visited().kept().contains(&to));
+                if unseen && let Some(to) = self.blocks.object_of(target) {
+                    holds_unseen |= !asked || (self.visited().complete() && !self.visited().kept().contains(&to));
                 }
             });
             if holds_unseen && let Some(numbers) = self.numbers(id, object) {

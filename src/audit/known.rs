@@ -16,6 +16,8 @@ enum What {
     Int(u64),
     /// One object of the type, which has no name to tell it by.
     One,
+    /// What a sub-interpreter left when it ended.
+    LeftByInterpreter,
 }
 
 /// One known defect.
@@ -53,6 +55,10 @@ const ISO_CALENDAR_DATE: &str =
     "CPython 3.9: importing _datetime takes a reference to the static type IsoCalendarDate and keeps no pointer";
 const TEST_TYPES: &str =
     "CPython until 3.12: the test module _testcapi keeps the reference that PyType_FromSpec returned, and no pointer";
+
+const CHANNEL_TYPES: &str = "CPython until 3.11: importing _xxsubinterpreters takes a reference to this type that PyDict_SetItemString does not take over";
+const INTERPRETER_ENDED: &str =
+    "CPython 3.9 to 3.11: an interpreter that ends takes a reference to what outlives it, on purpose (gh-92036)";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -102,6 +108,16 @@ const KNOWN: &[Known] = &[
     one_too_many("RuntimeError", (8, 9), THREAD_ERROR),
     one_too_many("select.poll", (9, 9), POLL_TYPE),
     one_too_many("datetime.IsoCalendarDate", (9, 9), ISO_CALENDAR_DATE),
+    one_too_many("_xxsubinterpreters.ChannelID", (8, 11), CHANNEL_TYPES),
+    one_too_many("InterpreterID", (8, 11), CHANNEL_TYPES),
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (9, 11),
+        type_name: "object",
+        what: What::LeftByInterpreter,
+        references_max: 1,
+        why: INTERPRETER_ENDED,
+    },
     one_too_many("_testcapi.HeapCType", (8, 12), TEST_TYPES),
     one_too_many("_testcapi.LimitedVectorCallClass", (12, 12), TEST_TYPES),
     start_up("module", "sys", Verdict::LeakedReference),
@@ -162,6 +178,8 @@ pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, off
                 What::One => true,
                 What::Named(name) => model.has_plain_name(object, name.as_bytes()),
                 What::Int(value) => model.small_value(object) == Some(value),
+                // SAFETY: findings are made in the snapshot child, guarded.
+                What::LeftByInterpreter => unsafe { model.was_left_by_interpreter(object) },
             }
     };
     KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)

@@ -22,6 +22,9 @@ const DELIBERATE: [(Species, usize, &str); 1] = [
     (Species::Type, 360, "tp_subclasses"),
 ];
 
+/// How deep tuples are looked into.
+const NESTED_MAX: u32 = 4;
+
 impl Census {
     /// Looks at every tracked object.
     ///
@@ -70,21 +73,23 @@ impl Census {
         let model = self.model.as_ref()?;
         let is_object = self.blocks.object(hit.id, base) == Some(target) && self.blocks.state(hit.id) & DEAD == 0;
         // Only a tracked object can be part of a cycle that matters.
-        (is_object && target != object && model.is_tracked(target) && !self.is_atomic_tuple(target)).then_some(target)
+        (is_object && target != object && model.is_tracked(target) && !self.is_atomic(target, NESTED_MAX)).then_some(target)
     }
 
-    /// A tuple of things that are not of the collector (a class's `__slots__`): the collector will stop tracking it at its next turn.
-    fn is_atomic_tuple(&self, object: usize) -> bool {
+    /// A tuple of things that are not of the collector (a class's `__slots__`), or of such tuples (a coroutine's `cr_origin`): the collector will stop
+    /// tracking it, from the inside out, in its next turns.
+    fn is_atomic(&self, object: usize, nested_max: u32) -> bool {
         let Some(model) = &self.model else { return false };
-        if model.info(object).is_none_or(|t| t.species != Species::Tuple) {
-            return false;
+        let Some(info) = model.info(object) else { return false };
+        if !info.gc || info.species != Species::Tuple || nested_max == 0 {
+            return !info.gc;
         }
         // SAFETY: a tuple; its items stand behind the size.
         let items = unsafe { read(object + OB_SIZE) };
         (0..items).all(|i| {
             // SAFETY: i < items.
             let item = unsafe { read(object + OB_SIZE + 8 + 8 * i) };
-            item == 0 || model.info(item).is_some_and(|t| !t.gc)
+            item == 0 || self.is_atomic(item, nested_max - 1)
         })
     }
 

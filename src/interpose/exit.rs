@@ -29,6 +29,9 @@ static mut EXIT_AUDIT: MethodDef =
 /// The process in which the interpreter started: children made by fork are others.
 static STARTED_IN: AtomicI32 = AtomicI32::new(0);
 
+/// The exit audit's turn has come: what becomes of its function from then on is nobody's concern.
+static EXIT_AUDITED: AtomicBool = AtomicBool::new(false);
+
 /// What the constructor does: reads the options, sees to the exit status and the signal.
 pub fn install() {
     Settings::read_environment();
@@ -71,7 +74,9 @@ unsafe fn register_exit_audit(runtime: &Runtime) -> Option<()> {
     // SAFETY: the caller's; each call has the signature of CPython's headers; every new reference is dropped.
     unsafe {
         let null = core::ptr::null_mut();
-        let function = (s.function_new?)((&raw mut EXIT_AUDIT).cast(), null, null);
+        // Dies with the function, and tells us.
+        let life = (s.capsule_new?)((&raw mut EXIT_AUDIT).cast(), core::ptr::null(), Some(exit_audit_forgotten));
+        let function = if life.is_null() { null } else { (s.function_new?)((&raw mut EXIT_AUDIT).cast(), life, null) };
         let module = (s.import_module?)(c"atexit".as_ptr());
         let register = if module.is_null() { null } else { (s.get_attribute?)(module, c"register".as_ptr()) };
         let arguments = (s.tuple_new?)(1);
@@ -81,7 +86,7 @@ unsafe fn register_exit_audit(runtime: &Runtime) -> Option<()> {
             (s.tuple_set?)(arguments, 0, function);
             result = (s.call_object?)(register, arguments);
         }
-        for object in [result, arguments, register, module, function] {
+        for object in [result, arguments, register, module, function, life] {
             if !object.is_null() {
                 decref(object);
             }
@@ -91,7 +96,27 @@ unsafe fn register_exit_audit(runtime: &Runtime) -> Option<()> {
     }
 }
 
-unsafe extern "C" fn exit_audit(_module: Object, _arguments: Object) -> Object {
+/// Whoever empties the list of exit functions (`atexit._clear()`, which multiprocessing calls in its children from 3.13 on) does not mean
+/// ours: it is registered again as soon as Python code runs.
+unsafe extern "C" fn exit_audit_forgotten(_life: Object) {
+    if !EXIT_AUDITED.load(Ordering::Acquire)
+        && let Some(add) = Runtime::get().and_then(|r| r.symbols.add_pending_call)
+    {
+        // SAFETY: may be called from anywhere; the function has the queue's signature.
+        unsafe { add(register_once_more, core::ptr::null_mut()) };
+    }
+}
+
+unsafe extern "C" fn register_once_more(_argument: *mut c_void) -> c_int {
+    if let Some(runtime) = Runtime::get() {
+        // SAFETY: a pending call has the GIL, between two bytecodes.
+        unsafe { register_exit_audit(runtime) };
+    }
+    0
+}
+
+unsafe extern "C" fn exit_audit(_life: Object, _arguments: Object) -> Object {
+    EXIT_AUDITED.store(true, Ordering::Release);
     let settings = Settings::get();
     // SAFETY: takes no arguments.
     let here = unsafe { libc::getpid() };

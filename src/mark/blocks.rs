@@ -305,11 +305,11 @@ impl Blocks {
         }
     }
 
-    /// Notes something of the object model's about a block without an object; 0 is nothing. The last note stands.
+    /// Notes something of the object model's about a block that has no object, whatever may seem to begin there; 0 is nothing. The last note
+    /// stands.
     pub fn set_note(&mut self, id: BlockId, note: u32) {
-        if self.state(id) & OBJECT == 0
-            && let Some(n) = self.counts.get_mut(id.0 as usize)
-        {
+        self.clear(id, OBJECT | DEAD);
+        if let Some(n) = self.counts.get_mut(id.0 as usize) {
             n.owned = note;
         }
     }

@@ -17,20 +17,22 @@ struct Range {
     start: usize,
     end: usize,
     first: usize,
+    /// Where the module begins.
+    base: usize,
 }
 
 // SAFETY: zeros are valid in every field, and read only where something was stored.
 unsafe impl crate::meta::Zeroed for Range {}
 
 impl Statics {
-    /// Counters for these segments, which come sorted and disjoint.
-    pub fn new(segments: &mut dyn Iterator<Item = (usize, usize)>, segments_max: usize) -> Option<Statics> {
+    /// Counters for these segments (start, end, where the module begins), which come sorted and disjoint.
+    pub fn new(segments: &mut dyn Iterator<Item = (usize, usize, usize)>, segments_max: usize) -> Option<Statics> {
         let mut ranges = Array::<Range>::new(segments_max.max(1))?;
         let mut range_count = 0;
         let mut total = 0;
-        for (start, end) in segments {
+        for (start, end, base) in segments {
             let Some(slot) = ranges.get_mut(range_count) else { break };
-            *slot = Range { start, end, first: total };
+            *slot = Range { start, end, first: total, base };
             total += (end - start) / 8;
             range_count += 1;
         }
@@ -49,10 +51,19 @@ impl Statics {
     }
 
     fn slot_slow(&self, address: usize) -> Option<usize> {
+        let range = self.range(address)?;
+        Some(range.first + (address - range.start) / 8)
+    }
+
+    fn range(&self, address: usize) -> Option<&Range> {
         let ranges = self.ranges.get(..self.range_count)?;
-        let at = ranges.partition_point(|r| r.end <= address);
-        let range = ranges.get(at)?;
-        (range.start <= address).then(|| range.first + (address - range.start) / 8)
+        ranges.get(ranges.partition_point(|r| r.end <= address)).filter(|r| r.start <= address)
+    }
+
+    /// Whether `constant` lies in the module that has the writable `address`, before the end of that segment: where the linker puts what the
+    /// module's own data names.
+    pub fn same_module(&self, address: usize, constant: usize) -> bool {
+        self.range(address).is_some_and(|r| (r.base..r.end).contains(&constant))
     }
 
     /// Counts a word.
@@ -113,7 +124,7 @@ mod tests {
 
     #[test]
     fn addresses_are_told_apart_by_segment_and_alignment() {
-        let mut s = Statics::new(&mut [(0x1000, 0x1100), (0x2000, 0x2010)].into_iter(), 2).unwrap();
+        let mut s = Statics::new(&mut [(0x1000, 0x1100, 0x800), (0x2000, 0x2010, 0x1800)].into_iter(), 2).unwrap();
         for word in [0x1000, 0x1000, 0x10f8, 0x2008, 0x1100, 0x1004, 0x2010, 0] {
             s.count_word(word);
         }
@@ -123,5 +134,7 @@ mod tests {
         s.for_each_owned(&mut |a| owned.push(a));
         assert_eq!(owned, [0x2000]);
         assert!(s.contains(0x1007) && !s.contains(0x1100));
+        assert!(s.same_module(0x1008, 0x900) && s.same_module(0x1008, 0x1010));
+        assert!(!s.same_module(0x1008, 0x1800) && !s.same_module(0x2000, 0x1700) && !s.same_module(0x1100, 0x900));
     }
 }

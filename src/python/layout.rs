@@ -11,6 +11,16 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
     }
 }
 
+/// `_PyRuntimeState.interpreters.next_id` (pycore_runtime.h), in bytes: how many interpreters there have ever been. Known of the versions in
+/// which one that ends leaves references behind.
+pub const fn interpreters_made(minor: u8) -> Option<usize> {
+    match minor {
+        9 | 10 => Some(48),
+        11 => Some(56),
+        _ => None,
+    }
+}
+
 /// `PyASCIIObject.state` (cpython/unicodeobject.h): after the header, length and hash, in bytes. 32 bits: `interned` 2, `kind` 3, `compact` 1,
 /// `ascii` 1, in 3.8 to 3.13.
 pub const STRING_STATE: usize = 32;

@@ -7,6 +7,7 @@
 pub mod count;
 pub mod datastack;
 pub mod free_lists;
+pub mod interpreters;
 pub mod layout;
 pub mod naming;
 pub mod objects;

@@ -37,7 +37,10 @@ impl Model {
             let may_be_object = everywhere || blocks.of_objects(at.span);
             if !may_be_object && at.bytes < loader::BYTES_MIN {
                 walk.skip_span(blocks);
-            } else if may_be_object && let Some((code, type_id)) = model.identify(blocks, statics, at.base, at.bytes) {
+            } else if may_be_object
+                && Table::of(blocks, at.id).is_none()
+                && let Some((code, type_id)) = model.identify(blocks, statics, at.base, at.bytes)
+            {
                 model.note(blocks, at.id, at.base, code, type_id);
             // SAFETY: a live block.
             } else if let Some(maps) = unsafe { loader::table(at.base, at.bytes) } {
@@ -103,22 +106,24 @@ impl Model {
 
     fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8, type_id: TypeId) {
         let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
-        blocks.set_object(id, code);
+        let info = *self.types.info(type_id);
         if self.count(object) == Count::Dead {
-            blocks.set(id, DEAD);
+            if info.species.outlives_its_end() {
+                blocks.set_object(id, code);
+                blocks.set(id, DEAD);
+            }
             return;
         }
+        blocks.set_object(id, code);
         self.objects += 1;
-        let info = self.types.info(type_id);
-        if info.container != Container::None || info.managed_dict {
-            let info = *info;
+        if info.container != Container::None || info.managed_dict || info.species == Species::Str {
             // SAFETY: a live object.
             unsafe { self.note_tables(blocks, &info, object) };
         }
     }
 
     /// Notes the raw blocks that an object keeps its references in.
-    unsafe fn note_tables(&self, blocks: &mut Blocks, info: &TypeInfo, object: usize) {
+    unsafe fn note_tables(&mut self, blocks: &mut Blocks, info: &TypeInfo, object: usize) {
         let minor = self.runtime.minor;
         // SAFETY: the caller's; each field is one of the object's.
         let field = |at: usize| unsafe { read(object + at) };
@@ -134,6 +139,7 @@ impl Model {
             }
         }
         let (address, table) = match info.container {
+            Container::None if info.species == Species::Str => return self.note_text(blocks, object),
             Container::None => return,
             Container::List => (field(layout::LIST_ITEMS), Table::Items(field(OB_SIZE).saturating_mul(8))),
             Container::Dict => {
@@ -141,7 +147,7 @@ impl Model {
                 if values != 0 && minor <= 10 {
                     // SAFETY: a dict has its table.
                     let count = unsafe { tables::entries_in_use(minor, keys) };
-                    Table::Items(count.saturating_mul(8)).note(blocks, values);
+                    self.objects -= Table::Items(count.saturating_mul(8)).note(blocks, values);
                 } else if values != 0 && minor <= 12 {
                     self.note_values(blocks, values);
                 }
@@ -153,11 +159,21 @@ impl Model {
             // A heap type's doc is a copy of its own: text to the end, and behind it.
             Container::Type => (field(types::TP_DOC), Table::Items(0)),
         };
-        table.note(blocks, address);
+        self.objects -= table.note(blocks, address);
+    }
+
+    /// Notes the blocks that a str keeps its characters in, or copies of them.
+    fn note_text(&mut self, blocks: &mut Blocks, object: usize) {
+        // SAFETY: a str object.
+        let (from, to) = unsafe { layout::string_pointers(self.runtime.minor, read(object + layout::STRING_STATE) as u32) };
+        for at in (from..to).step_by(8) {
+            // SAFETY: inside the object, by its state.
+            self.objects -= Table::Items(0).note(blocks, unsafe { read(object + at) });
+        }
     }
 
     /// Notes the block of a `PyDictValues` of 3.11 or 3.12.
-    fn note_values(&self, blocks: &mut Blocks, values: usize) {
+    fn note_values(&mut self, blocks: &mut Blocks, values: usize) {
         let Some(hit) = blocks.resolve(values) else { return };
         let base = blocks.extent_in(hit.span, hit.index).0;
         let mut before = [0u8; 40];
@@ -167,7 +183,7 @@ impl Model {
             *byte = unsafe { core::ptr::read_volatile((values - 1 - i) as *const u8) };
         }
         if let Some(count) = layout::values_set(before) {
-            Table::Items(values + 8 * count - base).set(blocks, hit.id);
+            self.objects -= Table::Items(values + 8 * count - base).set(blocks, hit.id);
         }
     }
 

@@ -70,6 +70,8 @@ symbols! {
     call_object = "PyObject_CallObject": unsafe extern "C" fn(Object, Object) -> Object,
     /// `PyObject *PyCFunction_NewEx(PyMethodDef *, PyObject *, PyObject *)`
     function_new = "PyCFunction_NewEx": unsafe extern "C" fn(*mut c_void, Object, Object) -> Object,
+    /// `PyObject *PyCapsule_New(void *, const char *, void (*)(PyObject *))`
+    capsule_new = "PyCapsule_New": unsafe extern "C" fn(*mut c_void, *const c_char, Option<unsafe extern "C" fn(Object)>) -> Object,
     /// `PyObject *PyTuple_New(Py_ssize_t)`
     tuple_new = "PyTuple_New": unsafe extern "C" fn(isize) -> Object,
     /// `PyObject *PyList_New(Py_ssize_t)`
@@ -102,6 +104,8 @@ symbols! {
     substring = "PyUnicode_Substring": unsafe extern "C" fn(Object, isize, isize) -> Object,
     /// `PyInterpreterState *PyInterpreterState_Head(void)`
     interpreter_head = "PyInterpreterState_Head": unsafe extern "C" fn() -> *mut c_void,
+    /// `PyInterpreterState *PyInterpreterState_Next(PyInterpreterState *)`
+    interpreter_next = "PyInterpreterState_Next": unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     /// `PyThreadState *PyInterpreterState_ThreadHead(PyInterpreterState *)`
     thread_head = "PyInterpreterState_ThreadHead": unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     /// `PyThreadState *PyThreadState_Next(PyThreadState *)`
@@ -132,6 +136,8 @@ symbols! {
     builtin_type = "PyCFunction_Type": Variable,
     method_type = "PyMethod_Type": Variable,
     module_type = "PyModule_Type": Variable,
+    /// The state of all interpreters.
+    runtime_state = "_PyRuntime": Variable,
     /// Only in builds with `Py_TRACE_REFS`, whose objects have two more words.
     trace_refs = "_Py_AddToAllObjects": Variable,
     /// Only in PyPy: its entry point (rpython/translator/c/genc.py). Its C API has names of its own, `PyPy_GetVersion` and so on.

@@ -1,5 +1,6 @@
 //! Which words of a block own something.
 
+use super::count::Count;
 use super::layout::{self, FrameTop};
 use super::objects::Model;
 use super::tables::Table;
@@ -109,8 +110,8 @@ impl Model {
             Species::Tuple => object + 24 + 8 * unsafe { read(object + OB_SIZE) },
             // SAFETY: a frame object.
             Species::Frame => unsafe { self.frame_end(object, block_end) },
-            // The rest of the block is left from whatever lived there before.
-            _ if info.fixed => object + (info.basic_bytes as usize).next_multiple_of(8),
+            // The rest of the block is left from whatever lived there before. If the object seems destroyed, it may all be something else.
+            _ if info.fixed && self.count(object) != Count::Dead => object + (info.basic_bytes as usize).next_multiple_of(8),
             _ => block_end,
         }
     }

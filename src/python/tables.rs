@@ -6,6 +6,7 @@
 
 use super::layout;
 use super::types::read;
+use crate::mark::blocks::{DEAD, OBJECT};
 use crate::mark::{BlockId, Blocks, Part};
 
 /// What a raw block is to the container that names it.
@@ -44,18 +45,20 @@ impl Table {
         }
     }
 
-    /// Notes that a container keeps its references in the block that begins at `address`, if one does.
-    pub fn note(self, blocks: &mut Blocks, address: usize) {
-        if let Some(hit) = blocks.resolve(address)
-            && blocks.extent_in(hit.span, hit.index).0 == address
-        {
-            self.set(blocks, hit.id);
+    /// Notes that a container keeps its references in the block that begins at `address`, if one does. The answer is that of [`Table::set`].
+    pub fn note(self, blocks: &mut Blocks, address: usize) -> u32 {
+        match blocks.resolve(address) {
+            Some(hit) if blocks.extent_in(hit.span, hit.index).0 == address => self.set(blocks, hit.id),
+            _ => 0,
         }
     }
 
-    /// Notes what a block is.
-    pub fn set(self, blocks: &mut Blocks, id: BlockId) {
+    /// Notes what a block is, and answers how many live objects were taken to be in it: raw memory is as its last owner left it until somebody
+    /// writes to it.
+    pub fn set(self, blocks: &mut Blocks, id: BlockId) -> u32 {
+        let mistaken = blocks.state(id) & OBJECT != 0 && blocks.state(id) & DEAD == 0;
         blocks.set_note(id, self.to_note());
+        u32::from(mistaken)
     }
 
     /// What the block is, if it is a table.
@@ -88,7 +91,10 @@ pub unsafe fn entries_in_use(minor: u8, base: usize) -> usize {
 }
 
 /// The entries of a dict's table that are in use. `None` if the header does not look like one.
-unsafe fn dict_keys(minor: u8, base: usize, bytes: usize) -> Option<Part> {
+///
+/// # Safety
+/// `base` must be the `ma_keys` of a live dict.
+pub unsafe fn dict_keys(minor: u8, base: usize, bytes: usize) -> Option<Part> {
     let header = layout::dict_keys_header(minor);
     if bytes < header {
         return None;

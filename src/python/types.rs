@@ -32,6 +32,7 @@ const MANAGED_WEAKREF: u64 = 1 << 3;
 const MANAGED_DICT: u64 = 1 << 4;
 const HEAPTYPE: u64 = 1 << 9;
 const READY: u64 = 1 << 12;
+const READYING: u64 = 1 << 13;
 const HAVE_GC: u64 = 1 << 14;
 const LIST_SUBCLASS: u64 = 1 << 25;
 const DICT_SUBCLASS: u64 = 1 << 29;
@@ -87,6 +88,27 @@ pub enum Species {
     Method,
     /// `module` or a subclass.
     Module,
+    /// A part of another object, which visits for it what it holds and frees it: a link of a `functools.lru_cache`
+    /// (`lru_cache_tp_traverse` in _functoolsmodule.c).
+    Piece,
+}
+
+impl Species {
+    /// Whether destroyed instances may be kept on a free list, or with their code object (frames until 3.10): in no version those of these types
+    /// are. So a block that seems to hold one does not: a stale word stands where an object has its type.
+    pub fn outlives_its_end(self) -> bool {
+        !matches!(
+            self,
+            Species::Type
+                | Species::Str
+                | Species::Set
+                | Species::Code
+                | Species::WeakReference
+                | Species::Function
+                | Species::Module
+                | Species::Piece
+        )
+    }
 }
 
 /// One type.
@@ -264,7 +286,18 @@ impl Types {
             unsafe { (read(address + TP_FLAGS) as u64, read(address + TP_BASICSIZE), read(address + TP_ITEMSIZE)) };
         // SAFETY: as above.
         let name = unsafe { read(address + TP_NAME) };
-        if flags & READY == 0 || !(16..1 << 24).contains(&basic) || item >= 1 << 24 || name < 4096 {
+        if !(16..1 << 24).contains(&basic) || item >= 1 << 24 || name < 4096 {
+            return None;
+        }
+        // A static type whose module never makes it ready has instances all the same (functools._lru_list_elem until 3.9).
+        // SAFETY: as above.
+        let (count, size) = unsafe { (read(address), read(address + OB_SIZE)) };
+        let as_compiled = meta == type_type
+            && flags & (HEAPTYPE | READYING) == 0
+            && (1..1 << 32).contains(&count)
+            && size == 0
+            && statics.same_module(address, name);
+        if flags & READY == 0 && !as_compiled {
             return None;
         }
         // SAFETY: as above.
@@ -362,6 +395,11 @@ impl Types {
             if base == 0 {
                 break;
             }
+        }
+        // SAFETY: tp_name of a type is a C string.
+        let name = unsafe { core::ffi::CStr::from_ptr(read(address + TP_NAME) as *const core::ffi::c_char) };
+        if flags & HAVE_GC == 0 && name == c"functools._lru_list_elem" {
+            return Species::Piece;
         }
         Species::Other
     }

@@ -2,7 +2,7 @@
 
 use crate::support::process::{Outcome, Program};
 use crate::support::{compile, interpreters, report};
-use crate::{LEAK, lines};
+use crate::{LEAK, lines, says_leak};
 
 fn call_from_c(what: &str) -> Outcome {
     let program = compile::program("call_audit", &["-pthread", "-fno-builtin-malloc"]);
@@ -147,5 +147,15 @@ print(ctypes.PyDLL(sys.argv[1]).audit_on_a_new_thread())
         let found = report::failing(&outcome.records);
         let list = |f: &report::Finding| f.verdict == "leaked-object" && f.type_name == "list" && f.objects <= 10;
         assert!(found.iter().all(list) && outcome.stdout.trim() == found.len().to_string(), "{about}");
+    }
+}
+
+#[test]
+fn an_exit_audit_survives_that_all_exit_functions_are_forgotten() {
+    for interpreter in interpreters::all() {
+        let text = [LEAK, "import atexit\natexit._clear()\natexit.register(print, 'bye')\natexit._clear()"].concat();
+        let outcome = interpreter.program().with_shim().arg("-c").arg(text).run();
+        assert!(outcome.succeeded() && says_leak(&outcome), "{}", outcome.describe());
+        assert_eq!(report::of_kind(&outcome.records, "audit").len(), 1, "{}", outcome.describe());
     }
 }

@@ -1,0 +1,79 @@
+//! What looks wrong in memory and is not: CPython's own structures that the object model has to know. No interpreter may be accused.
+
+use crate::support::{interpreters, report};
+
+/// Runs a script on every interpreter; none may have a finding that fails.
+fn nobody_is_accused(text: &str) {
+    let mut problems = Vec::new();
+    for interpreter in interpreters::all() {
+        let outcome = interpreter.program().with_shim().arg("-c").arg(text).run();
+        if !outcome.succeeded() || report::of_kind(&outcome.records, "audit").len() != 1 {
+            problems.push(format!("{}: {}", interpreter.version_text(), outcome.describe()));
+        }
+        let found = report::failing(&outcome.records);
+        problems.extend(found.iter().map(|f| format!("{}: {} of {}", interpreter.version_text(), f.verdict, f.type_name)));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_links_of_a_cache_in_garbage_go_with_the_cache() {
+    // Links name each other, and are not of the collector; until 3.9 their type is never made ready.
+    nobody_is_accused(
+        "
+import functools, gc
+gc.disable()
+class Thing:
+    def method(self, x): return [x]
+thing = Thing()
+thing.cached = functools.lru_cache(8)(thing.method)
+for i in range(5): thing.cached(i)
+del thing
+",
+    );
+}
+
+#[test]
+fn a_word_into_an_objects_middle_does_not_keep_it() {
+    // A context's two dicts of signals point at the flags inside it.
+    nobody_is_accused(
+        "
+import decimal, gc
+gc.disable()
+class Thing: pass
+thing = Thing()
+thing.itself, thing.context = thing, decimal.Context()
+del thing
+",
+    );
+}
+
+#[test]
+fn a_coroutine_need_not_visit_where_it_was_made() {
+    // A tuple of tuples of strings and numbers.
+    nobody_is_accused(
+        "
+import sys, warnings
+warnings.simplefilter('ignore')
+sys.set_coroutine_origin_tracking_depth(3)
+async def function(): pass
+def make(): return function()
+made = [make() for i in range(3)]
+",
+    );
+}
+
+#[test]
+fn raw_memory_from_the_object_allocator_is_no_dead_object() {
+    // expat's memory comes from there, and its structures are not wholly written to: words of what lived there before stay.
+    nobody_is_accused(
+        "
+import plistlib
+document = '''<?xml version=\"1.0\" encoding=\"utf-16\"?>
+<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">
+<plist version=\"1.0\"><dict><key>a</key><string>b</string></dict></plist>'''.encode('utf-16')
+import unittest, ssl, asyncio, json
+for i in range(3): plistlib.loads(document)
+",
+    );
+}
