@@ -19,6 +19,8 @@
 #if PY_VERSION_HEX >= 0x03090000
 #include <internal/pycore_gc.h>
 #include <internal/pycore_runtime.h>
+#else
+#include <internal/pycore_pystate.h>
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
 #include <internal/pycore_dict.h>
@@ -197,7 +199,7 @@ static void frames_and_threads(void)
     FIELD("frame_value_stack", PyFrameObject, f_valuestack);
     FIELD("frame_generator", PyFrameObject, f_gen);
 #endif
-#if MINOR >= 9 && MINOR <= 11
+#if MINOR <= 11
     FIELD("interpreters_made", _PyRuntimeState, interpreters.next_id);
 #endif
 #if MINOR <= 9

@@ -228,7 +228,7 @@ fn frames_and_data_stacks_are_the_headers() {
                 layout::FrameTop::Depth(at) => header.check("frame_top_depth", at),
             }
         }
-        assert_eq!(layout::interpreters_made(minor).is_some(), (9..=11).contains(&minor));
+        assert_eq!(layout::interpreters_made(minor).is_some(), minor <= 11);
         if let Some(made) = layout::interpreters_made(minor) {
             header.check("interpreters_made", made);
         }

@@ -12,6 +12,8 @@ enum What {
     Offset(usize),
     /// The module of this name, the string of this text, or the type of this `tp_name`.
     Named(&'static str),
+    /// The string of this text, once for each interpreter that there has been.
+    TextOfEach(&'static str),
     /// The int of this value.
     Int(u64),
     /// One object of the type, which has no name to tell it by.
@@ -124,7 +126,14 @@ const KNOWN: &[Known] = &[
     start_up("module", "builtins", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedReference),
     start_up("module", "_warnings", Verdict::LeakedObject),
-    start_up("str", "__main__", Verdict::LeakedReference),
+    Known {
+        verdict: Verdict::LeakedReference,
+        minors: (8, 8),
+        type_name: "str",
+        what: What::TextOfEach("__main__"),
+        references_max: 1,
+        why: STARTUP_3_8,
+    },
     warning("importlib"),
     warning("_bootstrap"),
 ];
@@ -165,18 +174,26 @@ pub fn get(number: u8) -> Option<&'static Known> {
     KNOWN.get(usize::from(number).checked_sub(1)?)
 }
 
+/// How often the defect may have happened.
+fn times(model: &Model, known: &Known) -> u64 {
+    match known.what {
+        What::TextOfEach(_) => model.interpreters_made().unwrap_or(1),
+        _ => 1,
+    }
+}
+
 /// The number of the entry that explains a finding about an object, 0 for none. `offset` is the place of an unvisited reference.
 pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, offset: usize) -> u8 {
     let matches = |known: &Known| {
         known.verdict == verdict
             && (known.minors.0..=known.minors.1).contains(&model.runtime.minor)
-            && references <= known.references_max
+            && references <= known.references_max * times(model, known)
             // First what it is: the questions below read further into it.
             && model.is_instance_of(object, known.type_name.as_bytes())
             && match known.what {
                 What::Offset(at) => at == offset,
                 What::One => true,
-                What::Named(name) => model.has_plain_name(object, name.as_bytes()),
+                What::Named(name) | What::TextOfEach(name) => model.has_plain_name(object, name.as_bytes()),
                 What::Int(value) => model.small_value(object) == Some(value),
                 // SAFETY: findings are made in the snapshot child, guarded.
                 What::LeftByInterpreter => unsafe { model.was_left_by_interpreter(object) },

@@ -52,12 +52,17 @@ impl Model {
         any
     }
 
+    /// How many interpreters there have ever been, the main one among them. `None` in versions of which that is not known.
+    pub fn interpreters_made(&self) -> Option<u64> {
+        let offset = layout::interpreters_made(self.runtime.minor)?;
+        // SAFETY: a field of the interpreter's own state.
+        self.runtime.symbols.runtime_state.map(|state| unsafe { read(state.get() + offset) } as u64)
+    }
+
     /// Whether there have been more interpreters than there are.
     unsafe fn interpreters_ended(&self) -> bool {
         let s = &self.runtime.symbols;
-        let (Some(offset), Some(state), Some(first), Some(next)) =
-            (layout::interpreters_made(self.runtime.minor), s.runtime_state, s.interpreter_head, s.interpreter_next)
-        else {
+        let (Some(made), Some(first), Some(next)) = (self.interpreters_made(), s.interpreter_head, s.interpreter_next) else {
             return false;
         };
         let mut count = 0;
@@ -70,7 +75,7 @@ impl Model {
                     interpreter = next(interpreter);
                 }
             });
-            count > 0 && read(state.get() + offset) as u64 > count
         }
+        count > 0 && made > count
     }
 }

@@ -11,11 +11,11 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
     }
 }
 
-/// `_PyRuntimeState.interpreters.next_id` (pycore_runtime.h), in bytes: how many interpreters there have ever been. Known of the versions in
-/// which one that ends leaves references behind.
+/// `_PyRuntimeState.interpreters.next_id` (pycore_runtime.h, 3.8: pycore_pystate.h), in bytes: how many interpreters there have ever been. Known
+/// of the versions in which one that ends leaves references behind.
 pub const fn interpreters_made(minor: u8) -> Option<usize> {
     match minor {
-        9 | 10 => Some(48),
+        8..=10 => Some(48),
         11 => Some(56),
         _ => None,
     }
