@@ -91,6 +91,7 @@ static void types(void)
     put("type", sizeof(PyTypeObject));
     put("HEAPTYPE", Py_TPFLAGS_HEAPTYPE);
     put("READY", Py_TPFLAGS_READY);
+    put("READYING", Py_TPFLAGS_READYING);
     put("HAVE_GC", Py_TPFLAGS_HAVE_GC);
     put("LIST_SUBCLASS", Py_TPFLAGS_LIST_SUBCLASS);
     put("DICT_SUBCLASS", Py_TPFLAGS_DICT_SUBCLASS);
