@@ -88,8 +88,8 @@ pub enum Species {
     Method,
     /// `module` or a subclass.
     Module,
-    /// A part of another object, which visits for it what it holds and frees it: a link of a `functools.lru_cache`
-    /// (`lru_cache_tp_traverse` in _functoolsmodule.c).
+    /// A part of another object, which frees it: a link of a `functools.lru_cache` (whose `lru_cache_tp_traverse` in _functoolsmodule.c visits for
+    /// it), until 3.9 a node of an `sqlite3.Cache` (`pysqlite_cache_dealloc` in cache.c). Links and nodes name each other.
     Piece,
 }
 
@@ -398,7 +398,7 @@ impl Types {
         }
         // SAFETY: tp_name of a type is a C string.
         let name = unsafe { core::ffi::CStr::from_ptr(read(address + TP_NAME) as *const core::ffi::c_char) };
-        if flags & HAVE_GC == 0 && name == c"functools._lru_list_elem" {
+        if flags & HAVE_GC == 0 && [c"functools._lru_list_elem", c"sqlite3Node"].contains(&name) {
             return Species::Piece;
         }
         Species::Other

@@ -49,6 +49,30 @@ del thing
 }
 
 #[test]
+fn native_memory_goes_with_the_garbage_that_keeps_it() {
+    // The classes are held by the database alone, whose structures name each other; it is the connection's, which is garbage.
+    nobody_is_accused(
+        "
+import gc, sqlite3
+gc.disable()
+def lose():
+    connection = sqlite3.connect(':memory:')
+    for i in range(4):
+        class Sum:
+            def __init__(self): self.total = 0
+            def step(self, x): self.total += x
+            def finalize(self): return self.total
+        connection.create_aggregate('sum%d' % i, 1, Sum)
+        connection.execute('select sum%d(1)' % i).fetchall()
+    class Keeper: pass
+    keeper = Keeper()
+    keeper.itself, keeper.connection = keeper, connection
+lose()
+",
+    );
+}
+
+#[test]
 fn a_coroutine_need_not_visit_where_it_was_made() {
     // A tuple of tuples of strings and numbers.
     nobody_is_accused(
