@@ -14,7 +14,7 @@
 //! - [`audit`]     snapshot, child, census, verdicts, report records
 //! - [`collect`]   the modes in which `free` only remembers, and what makes its blocks reusable
 //! - [`interpose`] the exported C functions, bootstrap, fork, thread end
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, fuzzing)), no_std)]
 #![no_builtins]
 #![allow(clippy::missing_safety_doc)]
 
@@ -31,5 +31,5 @@ pub mod audit;
 pub mod collect;
 pub mod interpose;
 
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod runtime;

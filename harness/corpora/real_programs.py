@@ -4,7 +4,7 @@
     python3 real_programs.py [--mode audit,off ...] [--scale N] [--install] [--shim libgcshim.so] [NAME ...]
 
 programs/NAME.sh is what runs (bash, in an empty folder, the shim in every process of it); its head names the Debian packages and the commands
-that it needs. SCALE is 1 for a short run. Programs whose commands are missing are left out and said so; --install gets their packages first (root).
+that it needs, and the status that it ends with where all goes well. SCALE is 1 for a short run. Programs whose commands are missing are left out and said so; --install gets their packages first (root).
 """
 import argparse
 import glob
@@ -50,7 +50,7 @@ def run(path, lib, mode, scale):
         work = os.path.join(folder, "work")
         os.mkdir(work)
         os.chmod(folder, 0o755)
-        env = environments.plain(ROOT=shim.ROOT, SCALE=str(scale), LC_ALL="C.UTF-8", HOME=work)
+        env = environments.plain(ROOT=shim.ROOT, SCALE=str(scale), LC_ALL="C.UTF-8", HOME=work, OWNERS_HOME=os.environ.get("HOME", "/"))
         # A copy that everybody may read: some programs give up their privileges.
         command = ["bash", "-c", 'cd "$1"; . "$2"', "bash", work, path]
         if lib:
@@ -86,7 +86,7 @@ def main():
     paths = [os.path.join(FOLDER, name + ".sh") for name in names]
     if options.install:
         install(paths)
-    ran, bad = 0, []
+    ran, bad, failed = 0, [], []
     for name, path in zip(names, paths):
         missing = [c for c in head(path, "commands") if not shutil.which(c)]
         if missing:
@@ -95,6 +95,10 @@ def main():
         start = time.monotonic()
         plain = run(path, None, None, options.scale)
         line = "%-10s %-4s %5.1f s" % (name, plain[0], time.monotonic() - start)
+        if str(plain[0]) != head(path, "status")[0]:
+            print("%s  it does not do its work here, without the shim:\n%s" % (line, plain[1][-2000:]), flush=True)
+            failed.append(name)
+            continue
         for mode in options.mode.split(","):
             start = time.monotonic()
             with_shim = run(path, lib, mode, options.scale)
@@ -107,8 +111,8 @@ def main():
     for name, mode, plain, with_shim in bad:
         print("\n%s, %s: without the shim, status %s:\n%s\nwith it, status %s:\n%s" % (
             name, mode, plain[0], plain[1][-4000:], with_shim[0], with_shim[1][-4000:]))
-    print("real programs: %d runs, %d different" % (ran, len(bad)))
-    sys.exit(1 if bad or not ran else 0)
+    print("real programs: %d runs, %d different%s" % (ran, len(bad), "".join(", not run: " + name for name in failed)))
+    sys.exit(1 if bad or failed or not ran else 0)
 
 
 if __name__ == "__main__":

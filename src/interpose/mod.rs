@@ -4,23 +4,23 @@ pub mod fork;
 pub mod threads;
 
 // In the unit tests the program is the test harness, which keeps its own malloc.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod bootstrap;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod c_api;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod collecting;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod deepbind;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod exec;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod exit;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod late_python;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod malloc_family;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod python_allocators;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod undone_routing;

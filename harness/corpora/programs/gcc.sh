@@ -1,5 +1,6 @@
 # packages: gcc g++ libc6-dev
 # commands: gcc g++
+# status: 1
 # Every C program of the harness compiled and linked, and a C++ file full of templates; the objects byte for byte.
 for source in "$ROOT"/harness/programs/*.c; do
     gcc -O2 -w -c -o object.o "$source" -fno-builtin && cksum <object.o

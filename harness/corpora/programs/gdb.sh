@@ -1,5 +1,6 @@
 # packages: gdb gcc libc6-dev
 # commands: gdb gcc
+# status: 0
 # A program debugged: breakpoints, a trace back, Python inside, a crash looked at. The shim is in both.
 cat >main.c <<'END'
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 # packages: git
 # commands: git
+# status: 0
 # The checkout that this lies in: cloned, packed anew, checked, walked. Without a repository there, one is made of its files.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b

@@ -1,5 +1,6 @@
 # packages: default-jdk-headless
 # commands: java javac
+# status: 0
 # The compiler and the program it makes: threads, direct buffers, deflation, two collectors.
 cat >Main.java <<'END'
 import java.util.*; import java.util.stream.*; import java.nio.*; import java.util.zip.*;

@@ -1,5 +1,6 @@
 # packages: jq
 # commands: jq
+# status: 3
 # A large document made, grouped, sorted, and taken apart as a stream.
 jq -n --argjson n $((SCALE * 30000)) '[range($n) | {id: ., name: "n\(. * 7919 % 10007)", list: [range(. % 5)]}]' >large.json
 cksum <large.json

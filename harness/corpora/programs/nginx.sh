@@ -1,5 +1,6 @@
 # packages: nginx-light apache2-utils wrk
 # commands: nginx ab wrk
+# status: 1
 # Two workers on a loopback port that is free: wrk's connections, ab's requests, a reload meanwhile, compression.
 port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
 mkdir -p www tmp && chmod 755 . www

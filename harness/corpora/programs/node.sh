@@ -1,5 +1,6 @@
 # packages: nodejs
 # commands: node
+# status: 7
 # Workers, buffers, zlib, crypto, children, JSON.
 cat >main.js <<'END'
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');

@@ -1,5 +1,6 @@
 # packages: perl
 # commands: perl
+# status: 0
 # Threads, forks, sorting, regular expressions, storage; perldoc's own modules compiled one by one.
 perl -Mthreads -MStorable=dclone -MDigest::SHA=sha256_hex -MEncode -e '
     my $scale = shift;

@@ -1,5 +1,6 @@
 # packages: php-cli
 # commands: php
+# status: 9
 # Arrays, cycles for the collector, serialization, expressions, a generator.
 cat >main.php <<'END'
 <?php

@@ -1,5 +1,6 @@
 # packages: postgresql
 # commands: pgbench psql
+# status: 0
 # A cluster of its own on a unix socket: initdb, pgbench with several clients, a dump and its restoration, a parallel query. Not as root: it refuses.
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)
 [ -n "$bin" ] || bin=$(dirname "$(command -v postgres)")
@@ -13,11 +14,14 @@ pgbench -q -i -s $SCALE 2>/dev/null
 pgbench -n -c 4 -j 2 -t $((SCALE * 100)) 2>/dev/null | grep -E 'processed|failed'
 psql -Atc "set parallel_setup_cost=0; set min_parallel_table_scan_size=0; select sum(aid), count(*) from pgbench_accounts" -c "select count(*) from pgbench_history"
 psql -Atc "create table t as select i, md5(i::text) m from generate_series(1, 50000) i; create index on t(m); select md5(string_agg(m, ',' order by i)) from t"
-pg_dump -t t | psql -q -o /dev/null -c 'alter table t rename to u' -f -
+pg_dump -t t -f dump.sql
+psql -q -c 'alter table t rename to u; alter index t_m_idx rename to u_m_idx'
+psql -q -o /dev/null -f dump.sql
 psql -Atc "select count(*) from t join u using (m)" -c "vacuum full analyze"
 psql -Atc "select 1/0" 2>&1 || echo "status \$?"
 pg_ctl -D data -s -w -m fast stop
-grep -cE 'PANIC|FATAL|terminated by signal' log || true
+# Who waits for the start is told that it is not over.
+grep -E 'PANIC|FATAL|terminated by signal' log | grep -v 'is starting up' || true
 END
 mkdir own
 if [ "$(id -u)" = 0 ]; then

@@ -1,5 +1,6 @@
 # packages: redis-server redis-tools
 # commands: redis-server redis-cli redis-benchmark
+# status: 0
 # A server on a unix socket: the benchmark's commands, a snapshot by a forked child, a reload, a script.
 redis-server --port 0 --unixsocket "$PWD/s" --dir "$PWD" --save '' --appendonly yes --daemonize no >log 2>&1 &
 server=$!

@@ -1,5 +1,6 @@
 # packages: ruby
 # commands: ruby
+# status: 6
 # Garbage collection, threads, forks, Marshal, JSON.
 ruby -rjson -rdigest -rset -e '
 scale = ARGV[0].to_i

@@ -1,6 +1,9 @@
 # packages: rustc
 # commands: rustc
+# status: 10
 # The compiler, many threads of code generation, and its product.
+# rustup finds the compiler by its owner's home.
+export HOME=$OWNERS_HOME
 cat >main.rs <<'END'
 use std::collections::{BTreeMap, HashMap};
 fn main() {

@@ -1,5 +1,6 @@
 # packages: sqlite3
 # commands: sqlite3
+# status: 1
 # Tables, indices, transactions, recursion, a window, a dump and its restoration, the integrity check.
 sqlite3 base.db >out <<END
 create table t(id integer primary key, a text, b real);

@@ -1,5 +1,6 @@
 # packages: tmux
 # commands: tmux
+# status: 0
 # A server of its own, windows and panes, much output, what is on the screen.
 export TMUX_TMPDIR=$PWD TERM=screen LC_ALL=C.UTF-8
 unset TMUX

@@ -1,5 +1,6 @@
 # packages: coreutils xz-utils zstd openssl bash gawk tar bzip2
 # commands: sort xz zstd openssl tar awk
+# status: -15
 # The tools of every day: threads that sort and compress, pipes, archives, signatures, many short processes.
 seq 1 $((SCALE * 200000)) | awk '{print ($1 * 7919) % 1000003, $1}' >numbers
 sort --parallel=4 -S 5M -n numbers | cksum
