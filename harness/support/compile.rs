@@ -27,6 +27,13 @@ pub fn program(name: &str, flags: &[&str]) -> PathBuf {
     build(&[&source], name, flags, "program").join(name)
 }
 
+/// A program from `harness/example/<name>.c`, built as its users would: against `include/gcshim.h`.
+pub fn example(name: &str) -> PathBuf {
+    let source = shim::package().join("harness/example").join(format!("{name}.c"));
+    let include = shim::package().join("include");
+    build(&[&source], name, &[&format!("-I{}", include.display())], "example").join(name)
+}
+
 /// A shared library from `harness/programs/<name>.c`.
 pub fn library(name: &str, flags: &[&str]) -> PathBuf {
     let source = shim::package().join("harness/programs").join(format!("{name}.c"));
@@ -36,7 +43,7 @@ pub fn library(name: &str, flags: &[&str]) -> PathBuf {
 
 /// Compiles, unless the same was compiled before. Returns the folder the result lies in.
 ///
-/// The folder's name covers the sources, the headers beside them, the flags and the compiler's version. The result is renamed into
+/// The folder's name covers the sources, the headers beside them and the public one, the flags and the compiler's version. The result is renamed into
 /// place, so two tests that build the same thing at once do not see half of it.
 fn build(sources: &[&Path], result: &str, flags: &[&str], label: &str) -> PathBuf {
     let (variable, usual, standard) = if sources[0].extension().is_some_and(|e| e == "cc") {
@@ -46,7 +53,8 @@ fn build(sources: &[&Path], result: &str, flags: &[&str], label: &str) -> PathBu
     };
     let cc = std::env::var_os(variable).unwrap_or_else(|| usual.into());
     let mut hash = DefaultHasher::new();
-    for path in sources.iter().map(|p| p.to_path_buf()).chain(headers_beside(sources[0])) {
+    let public = shim::package().join("include/gcshim.h");
+    for path in sources.iter().map(|p| p.to_path_buf()).chain(headers_beside(sources[0])).chain([public]) {
         std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).hash(&mut hash);
     }
     (flags, FLAGS, standard, &cc, compiler_version(&cc)).hash(&mut hash);
