@@ -17,7 +17,6 @@ use crate::mark::BlockId;
 use crate::mark::blocks::{DEAD, LIVE, MARKED};
 use crate::python::count::Count;
 use crate::python::types::{OB_TYPE, read};
-use crate::roots::KINDS;
 use crate::sys::text::{Writer, stderr_line};
 
 /// Which words of live blocks do not count, in short; the object model has the rules ([`crate::mark::Shapes::strong_parts`]).
@@ -87,7 +86,7 @@ fn head(w: &mut Writer, census: &Census, pid: i32) {
     w.bytes(b"],\"ranges\":[");
     let mut first = true;
     census.roots.for_each_part(&mut |root| {
-        let kind = KINDS.iter().find(|(k, _)| *k == root.kind).map_or("?", |(_, n)| n);
+        let kind = root.kind.name();
         let comma = if first { "" } else { "," };
         first = false;
         let _ = write!(w, "{comma}{{\"start\":\"{:#x}\",\"end\":\"{:#x}\",\"kind\":\"{kind}\"}}", root.start, root.end);

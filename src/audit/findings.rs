@@ -72,7 +72,7 @@ unsafe impl crate::meta::Zeroed for Finding {}
 impl Finding {
     /// The verdict.
     pub fn verdict(&self) -> Verdict {
-        crate::finalizers::refcount_validator::VERDICTS[self.verdict as usize].0
+        crate::finalizers::refcount_validator::VERDICTS[self.verdict as usize]
     }
 
     /// The examples.

@@ -7,7 +7,7 @@ use super::findings::{Finding, Holder};
 use crate::meta::{Array, Zeroed};
 use crate::python::naming::{Name, Preview, Text};
 use crate::python::types::Species;
-use crate::roots::KINDS;
+use crate::roots::Kind;
 
 impl Census {
     /// The name of a type; for address 0 or 1, of no type: a native block.
@@ -49,7 +49,7 @@ impl Census {
         match holder.class {
             1 => return self.type_label(holder.value),
             2 => _ = write!(name, "native block of {} bytes", holder.value),
-            _ => name.push(KINDS.iter().find(|(k, _)| *k as usize == holder.value).map_or("?", |(_, n)| n).as_bytes()),
+            _ => name.push(Kind::from_number(holder.value).map_or("?", Kind::name).as_bytes()),
         }
         name
     }

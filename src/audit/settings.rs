@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::finalizers::refcount_validator::Verdict;
 use crate::options::{OPTIONS, TOOL_VARIABLES};
-use crate::roots::{KINDS, Kinds};
+use crate::roots::{Kind, Kinds};
 use crate::sys::files::parse_decimal;
 use crate::sys::text;
 
@@ -213,10 +213,7 @@ fn parse_kinds(value: &[u8]) -> Result<Kinds, Mistake> {
                 }
             }
             b"none" => Kinds::NONE,
-            _ => {
-                let (kind, _) = KINDS.iter().find(|(_, n)| n.as_bytes() == word).ok_or(Mistake::Value)?;
-                kinds.with(*kind, on)
-            }
+            _ => kinds.with(Kind::from_name(word).ok_or(Mistake::Value)?, on),
         };
     }
     Ok(kinds)

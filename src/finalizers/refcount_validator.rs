@@ -1,5 +1,7 @@
 //! The invariant `owned <= refcount <= words`, and what its violation is called.
 
+use crate::options::VERDICTS as VERDICT_NAMES;
+
 /// What is wrong. The names are public and stable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 #[repr(u8)]
@@ -24,28 +26,28 @@ pub enum Verdict {
     FreedWhileReferenced,
 }
 
-/// All verdicts with their names.
-pub const VERDICTS: [(Verdict, &str); 9] = [
-    (Verdict::LeakedObject, "leaked-object"),
-    (Verdict::LeakedThrough, "leaked-through"),
-    (Verdict::LeakedReference, "leaked-reference"),
-    (Verdict::OverReleased, "over-released"),
-    (Verdict::UncollectableCycle, "uncollectable-cycle"),
-    (Verdict::CyclicGarbage, "cyclic-garbage"),
-    (Verdict::MissingTraverse, "missing-traverse"),
-    (Verdict::LeakedBlock, "leaked-block"),
-    (Verdict::FreedWhileReferenced, "freed-while-referenced"),
+/// All verdicts, in the order of the option table's names.
+pub const VERDICTS: [Verdict; VERDICT_NAMES.len()] = [
+    Verdict::LeakedObject,
+    Verdict::LeakedThrough,
+    Verdict::LeakedReference,
+    Verdict::OverReleased,
+    Verdict::UncollectableCycle,
+    Verdict::CyclicGarbage,
+    Verdict::MissingTraverse,
+    Verdict::LeakedBlock,
+    Verdict::FreedWhileReferenced,
 ];
 
 impl Verdict {
     /// The public name.
     pub fn name(self) -> &'static str {
-        VERDICTS.iter().find(|(v, _)| *v == self).map_or("?", |(_, n)| n)
+        VERDICT_NAMES.get(self as usize).copied().unwrap_or("?")
     }
 
     /// The verdict of a name.
     pub fn from_name(name: &[u8]) -> Option<Verdict> {
-        VERDICTS.iter().find(|(_, n)| n.as_bytes() == name).map(|(v, _)| *v)
+        VERDICTS.into_iter().find(|v| v.name().as_bytes() == name)
     }
 }
 
@@ -112,9 +114,10 @@ mod tests {
 
     #[test]
     fn names_go_both_ways() {
-        for (verdict, name) in VERDICTS {
-            assert_eq!(Verdict::from_name(name.as_bytes()), Some(verdict));
-            assert_eq!(verdict.name(), name);
+        for (at, verdict) in VERDICTS.into_iter().enumerate() {
+            assert_eq!(verdict as usize, at);
+            assert_eq!(Verdict::from_name(verdict.name().as_bytes()), Some(verdict));
         }
+        assert_eq!(Verdict::MissingTraverse.name(), "missing-traverse");
     }
 }

@@ -20,6 +20,8 @@ pub mod sealing;
 pub mod set;
 pub mod threads;
 
+use crate::options::ROOT_KINDS;
+
 /// A root kind. Each can be switched off (`GCSHIM_ROOTS=-kind`), and a test per kind shows that it matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 #[repr(u8)]
@@ -40,16 +42,26 @@ pub enum Kind {
     Mappings,
 }
 
-/// All kinds with their public names.
-pub const KINDS: [(Kind, &str); 7] = [
-    (Kind::Stacks, "stacks"),
-    (Kind::Registers, "registers"),
-    (Kind::Tls, "tls"),
-    (Kind::Tsd, "tsd"),
-    (Kind::DynTls, "dyntls"),
-    (Kind::Globals, "globals"),
-    (Kind::Mappings, "mappings"),
-];
+/// All kinds, in the order of the option table's names.
+const KINDS: [Kind; ROOT_KINDS.len()] =
+    [Kind::Stacks, Kind::Registers, Kind::Tls, Kind::Tsd, Kind::DynTls, Kind::Globals, Kind::Mappings];
+
+impl Kind {
+    /// The public name.
+    pub fn name(self) -> &'static str {
+        ROOT_KINDS.get(self as usize).copied().unwrap_or("?")
+    }
+
+    /// The kind of a name.
+    pub fn from_name(name: &[u8]) -> Option<Kind> {
+        KINDS.into_iter().find(|k| k.name().as_bytes() == name)
+    }
+
+    /// The kind of a number, as `as usize` gives it.
+    pub fn from_number(number: usize) -> Option<Kind> {
+        KINDS.get(number).copied()
+    }
+}
 
 /// Which kinds are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,3 +97,18 @@ pub struct Root {
 
 // SAFETY: zeros are valid in every field, and read only where something was stored.
 unsafe impl crate::meta::Zeroed for Root {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_the_name_of_its_place() {
+        for (at, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, at);
+            assert_eq!(Kind::from_name(kind.name().as_bytes()), Some(kind));
+            assert_eq!(Kind::from_number(at), Some(kind));
+        }
+        assert_eq!(Kind::DynTls.name(), "dyntls");
+    }
+}
