@@ -108,7 +108,8 @@ impl Model {
         let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
         let info = *self.types.info(type_id);
         if self.count(object) == Count::Dead {
-            if info.species.outlives_its_end() {
+            // Nor is an instance of a class kept: where one seems to be, a stale word stands for the type of raw memory that ends there.
+            if info.species.outlives_its_end() && !info.managed_dict {
                 blocks.set_object(id, code);
                 blocks.set(id, DEAD);
             }

@@ -123,3 +123,22 @@ if sys.version_info < (3, 12):
         assert!(outcome.succeeded() && others.is_empty() && lost.len() == expected, "{}", outcome.describe());
     }
 }
+
+#[test]
+fn raw_memory_with_a_class_at_its_end_is_no_dead_instance() {
+    // What an instance of a class has before it is as long as this block; a pointer stands where its count would, and a stale word where its type would.
+    nobody_is_accused(
+        "
+import ctypes
+api = ctypes.pythonapi
+for function in api.PyObject_Malloc, api.PyMem_RawMalloc:
+    function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+class Thing: pass
+kept = (ctypes.c_void_p * 20)()
+for i in range(20):
+    kept[i] = api.PyObject_Malloc(48)
+    words = (ctypes.c_void_p * 6).from_address(kept[i])
+    words[0:6] = [None, None, None, None, api.PyMem_RawMalloc(100), id(Thing)]
+",
+    );
+}
