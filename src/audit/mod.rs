@@ -3,7 +3,7 @@
 //! One audit walked through: [`entry::audit_here`] pushes the registers; [`snapshot::run`] has [`frozen::take`] gather the modules, take the heap's locks, stop the
 //! threads, clone the process and let everyone go; in the child, [`child::main`] takes the [`census`], compares reachable objects
 //! ([`references`]), classifies what is [`lost`], looks for [`untraversed`] references and for [`holders`], and writes the
-//! [`records`] and the [`plain`] lines.
+//! [`records`] and the [`plain`] lines. In the program, [`histogram`] writes how long things live.
 
 pub mod census;
 pub mod census_file;
@@ -12,6 +12,7 @@ pub mod cycles;
 pub mod entry;
 pub mod findings;
 pub mod frozen;
+pub mod histogram;
 pub mod holders;
 pub mod json;
 pub mod known;

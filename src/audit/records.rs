@@ -69,7 +69,17 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
 
 fn process(w: &mut Writer, census: &Census, head: &Head) {
     let _ = write!(w, "{{\"schema\":\"gcshim/1\",\"kind\":\"process\",\"pid\":{},\"argv\":[", head.pid);
-    // The child's command line is the program's. A long one is cut: it is there to be recognized.
+    command_line(w);
+    w.bytes(b"],\"python\":");
+    match &census.model {
+        Some(model) => json::string(w, model.runtime.version_text().as_bytes()),
+        None => w.bytes(b"null"),
+    }
+    let _ = writeln!(w, ",\"mode\":\"{}\"}}", census.settings.mode.name());
+}
+
+/// Writes the words of the program's command line (the child's is the same). A long one is cut: it is there to be recognized.
+pub fn command_line(w: &mut Writer) {
     let mut buffer = [0u8; 2048];
     if let Some(file) = File::open(c"/proc/self/cmdline") {
         let n = file.read(&mut buffer).unwrap_or(0);
@@ -82,12 +92,6 @@ fn process(w: &mut Writer, census: &Census, head: &Head) {
             json::string(w, word);
         }
     }
-    w.bytes(b"],\"python\":");
-    match &census.model {
-        Some(model) => json::string(w, model.runtime.version_text().as_bytes()),
-        None => w.bytes(b"null"),
-    }
-    let _ = writeln!(w, ",\"mode\":\"{}\"}}", census.settings.mode.name());
 }
 
 fn finding(w: &mut Writer, census: &mut Census, labels: &Labels, at: usize, one: &Finding) {

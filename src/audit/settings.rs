@@ -24,6 +24,10 @@ pub struct Settings {
     pub suppressions: [u8; PATH_MAX],
     /// The census file's pattern, empty for none.
     pub census: [u8; PATH_MAX],
+    /// The histograms' file's pattern, empty for none.
+    pub histogram: [u8; PATH_MAX],
+    /// Look at the block of one allocated byte in so many.
+    pub histogram_rate: u32,
     /// Exit status when a failing verdict was found, 0 to leave the program's own.
     pub exit_code: i32,
     /// A bit per verdict.
@@ -76,6 +80,8 @@ static mut SETTINGS: Settings = Settings {
     report: [0; PATH_MAX],
     suppressions: [0; PATH_MAX],
     census: [0; PATH_MAX],
+    histogram: [0; PATH_MAX],
+    histogram_rate: 16384,
     exit_code: 0,
     fail_on: bit(Verdict::LeakedObject)
         | bit(Verdict::LeakedReference)
@@ -152,6 +158,8 @@ impl Settings {
             b"GCSHIM_REPORT" => set_path(&mut self.report, value)?,
             b"GCSHIM_SUPPRESSIONS" => set_path(&mut self.suppressions, value)?,
             b"GCSHIM_CENSUS" => set_path(&mut self.census, value)?,
+            b"GCSHIM_HISTOGRAM" => set_path(&mut self.histogram, value)?,
+            b"GCSHIM_HISTOGRAM_RATE" => self.histogram_rate = number(value, 0, 1 << 30).ok_or(Mistake::Value)? as u32,
             b"GCSHIM_EXITCODE" => self.exit_code = number(value, 1, 255).ok_or(Mistake::Value)? as i32,
             b"GCSHIM_FAIL_ON" => {
                 let mut bits = 0;

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsiz
 use super::records;
 use super::settings::Settings;
 use super::{Failure, Trigger, child, frozen, suspects};
+use crate::python::block_labels;
 use crate::sys::process::{self, Ended};
 use crate::sys::shared::Shared;
 use crate::sys::text::Writer;
@@ -51,6 +52,7 @@ pub fn failed() -> bool {
 /// Notes that the interpreter's objects come from the object domain, each behind `header_bytes` of the interpreter's own.
 pub fn set_routed(header_bytes: u32) {
     HEADER_BYTES.store(header_bytes, Ordering::Release);
+    block_labels::set_header_bytes(header_bytes as usize);
     ROUTED.store(true, Ordering::Release);
 }
 

@@ -5,7 +5,7 @@
 
 use super::exchange::Exchange;
 use crate::audit::census::Head;
-use crate::heap::retained;
+use crate::heap::{retained, stamps};
 use crate::python::runtime::{Object, Runtime};
 use crate::python::types::read;
 
@@ -28,6 +28,8 @@ pub unsafe fn drop_references(runtime: &Runtime, exchange: &Exchange) -> Dropped
     exchange.for_each_head(&mut |head| {
         if is_as_it_was(&head) {
             dropped.objects += 1;
+            // SAFETY: nothing leads to it but what the interpreter does from here on.
+            unsafe { stamps::found_unreachable(head.block) };
             for _ in 0..head.surplus {
                 // SAFETY: the caller's; the object has at least so many references.
                 unsafe { decref(head.object as Object) };

@@ -11,8 +11,10 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use super::Domain;
 use super::abandoned;
 use super::free_list;
+use super::modes;
 use super::size_class::{self, CLASSES, DIRECT, MAX_DIRECT_SIZE};
 use super::span::Span;
+use super::stamps;
 use crate::meta;
 use crate::sys::lock::{Ranked, rank};
 use crate::sys::tls;
@@ -32,6 +34,8 @@ pub struct Cache {
     pub bins: [[*mut Span; CLASSES]; 2],
     /// Bytes that the thread has retained and not told of yet (see `retained`).
     pub untold_retained_bytes: usize,
+    /// What decides which blocks get a stamp.
+    pub stamps: stamps::Local,
     next_unused: *mut Cache,
     next_of_all: *mut Cache,
     in_use: AtomicBool,
@@ -45,6 +49,7 @@ const fn empty() -> Cache {
         direct: [[NO_SLAB; DIRECT]; 2],
         bins: [[NO_SLAB; CLASSES]; 2],
         untold_retained_bytes: 0,
+        stamps: stamps::Local::NEW,
         next_unused: null_mut(),
         next_of_all: null_mut(),
         in_use: AtomicBool::new(false),
@@ -152,6 +157,8 @@ pub fn release_mine() {
 }
 
 fn give_back(cache: *mut Cache) {
+    // SAFETY: as below.
+    unsafe { stamps::thread_ends(cache) };
     let mut caches = CACHES.lock();
     // SAFETY: the record is empty and belongs to nobody.
     unsafe {
@@ -159,6 +166,19 @@ fn give_back(cache: *mut Cache) {
         (*cache).next_unused = caches.unused;
     }
     caches.unused = cache;
+}
+
+/// Makes every request take the slow path from here on: the tables that the fast path looks into say that there are no slabs. To be called when
+/// `modes` says so too. (A thread that links a slab at this moment shows it until it links another of that class: it misses some counts, no more.)
+pub fn hide_direct() {
+    let mut cache = CACHES.lock().all;
+    while !cache.is_null() {
+        // SAFETY: records live for ever; their words are read and written as a whole.
+        unsafe {
+            (*cache).direct = [[NO_SLAB; DIRECT]; 2];
+            cache = (*cache).next_of_all;
+        }
+    }
 }
 
 /// In a child made by fork, which has only the calling thread: empties all other caches. Their slabs are dealt with by
@@ -228,6 +248,8 @@ unsafe fn set_bin(cache: *mut Cache, domain: Domain, class: usize, span: *mut Sp
         let largest = size_class::block_bytes(class);
         if largest <= MAX_DIRECT_SIZE {
             let first = if class == 0 { 0 } else { size_class::direct_index(size_class::block_bytes(class - 1)) + 1 };
+            // While blocks are counted, every request takes the slow path.
+            let span = if modes::on(modes::STAMP) { NO_SLAB } else { span };
             let row = (&raw mut (*cache).direct).cast::<*mut Span>().add(domain as usize * DIRECT);
             for i in first..=size_class::direct_index(largest) {
                 row.add(i).write(span);

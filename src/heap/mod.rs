@@ -23,6 +23,7 @@ pub mod single;
 pub mod size_class;
 pub mod slab;
 pub mod span;
+pub mod stamps;
 pub mod view;
 
 #[cfg(test)]
@@ -99,6 +100,14 @@ unsafe fn pop(span: *mut Span) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
+    if modes::on(modes::STAMP) {
+        return allocate_counted(size, domain);
+    }
+    allocate_patiently(size, domain)
+}
+
+/// A block; if memory is short, once more when what is retained has been looked through.
+fn allocate_patiently(size: usize, domain: Domain) -> *mut u8 {
     let block = allocate_any(size, domain);
     if modes::on(modes::RETAIN) {
         if block.is_null() && size <= MAX_SIZE && retained::exhausted() {
@@ -106,6 +115,26 @@ pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
         }
         retained::look_at_growth();
     }
+    block
+}
+
+/// A block while blocks are counted, and some get stamps.
+#[inline(never)]
+fn allocate_counted(size: usize, domain: Domain) -> *mut u8 {
+    if size <= MAX_SLAB_SIZE {
+        // SAFETY: as in allocate_class; the empty slab has no block.
+        unsafe {
+            let span = cache::bin(cache::mine(), domain, size_class::class_of(size));
+            let block = pop(span);
+            if !block.is_null() {
+                stamps::born_in_slab(span, block);
+                return block;
+            }
+        }
+    }
+    let block = allocate_patiently(size, domain);
+    // SAFETY: allocated above, known to nobody.
+    unsafe { stamps::born(block) };
     block
 }
 
@@ -178,10 +207,15 @@ pub fn allocate_aligned(size: usize, align: usize, domain: Domain) -> *mut u8 {
     if size > MAX_SIZE {
         return null_mut();
     }
-    match size_class::aligned_class(size, align) {
+    let block = match size_class::aligned_class(size, align) {
         Some(class) => allocate_class(class, domain),
         None => allocate_single(size, align, domain),
+    };
+    if modes::on(modes::STAMP) {
+        // SAFETY: allocated above, known to nobody.
+        unsafe { stamps::born(block) };
     }
+    block
 }
 
 /// Frees a block. Null is fine, a pointer that is not ours is counted and left alone, misuse ends the process with a line.
@@ -225,6 +259,9 @@ unsafe fn free_at_once(span: *mut Span, at: usize) {
 fn free_watched(span: *mut Span, at: usize) {
     // SAFETY: as in free.
     unsafe {
+        if modes::on(modes::STAMP) {
+            stamps::died(span, at);
+        }
         if modes::on(modes::RETAIN) {
             return retained::set_aside(span, at);
         }
@@ -283,11 +320,13 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
         // SAFETY: the block is the caller's and has a span of its own: slabs' blocks are smaller.
         unsafe {
             if single::resize_in_place(span, size) {
+                stamps::grew((*span).block_bytes.saturating_sub(old));
                 return ptr;
             }
             if !retaining && (*span).kind.load(Relaxed) == kind::HUGE && size > single::MAX_LARGE_BYTES {
                 let moved = single::remap_huge(span, size);
                 if !moved.is_null() {
+                    stamps::grew((*span).block_bytes.saturating_sub(old));
                     return moved;
                 }
             }
@@ -357,4 +396,6 @@ pub unsafe fn after_fork_in_child() {
         // SAFETY: the caller's duty.
         unsafe { abandoned::orphan_all_but(cache::mine() as usize) };
     }
+    // SAFETY: the caller's duty.
+    unsafe { stamps::after_fork_in_child() };
 }

@@ -1,9 +1,13 @@
-//! What makes `malloc` and `free` do more than usual: one byte that both look at, so that the usual case costs one test.
+//! What makes `malloc` and `free` do more than usual: one byte. `free` looks at it, so that the usual case costs one test; `malloc` only on its slow
+//! path, which is its only one while there is something to do (see `cache::hide_direct`), so that the usual case costs nothing.
 
 use core::sync::atomic::{AtomicU8, Ordering::*};
 
 /// `free` only remembers (see `retained`).
 pub const RETAIN: u8 = 1;
+
+/// `malloc` counts, and blocks get stamps (see `stamps`).
+pub const STAMP: u8 = 2;
 
 static MODES: AtomicU8 = AtomicU8::new(0);
 

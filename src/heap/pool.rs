@@ -179,10 +179,11 @@ pub(crate) fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8,
     }
     // SAFETY: the record is unused and ours; nobody finds it before the page map names it.
     unsafe {
-        let (id, retained_bits) = ((*span).id, (*span).retained_bits.load(Relaxed));
+        let (id, retained_bits, stamped) = ((*span).id, (*span).retained_bits.load(Relaxed), (*span).stamped.load(Relaxed));
         span.write(Span::unused());
         (*span).id = id;
         (*span).retained_bits.store(retained_bits, Relaxed);
+        (*span).stamped.store(stamped, Relaxed);
         (*span).base = base;
         (*span).bytes = bytes;
         (*span).free = base | END;

@@ -15,6 +15,7 @@ use super::modes;
 use super::pool;
 use super::slab;
 use super::span::{LIVE_WORDS, Span, TABLE, kind};
+use super::stamps;
 use super::view;
 use crate::meta;
 
@@ -94,6 +95,7 @@ pub fn condemn(id: u32, word: usize, mask: u64) {
         // SAFETY: the span is in use, since one of its blocks, which nothing reaches and nobody can free, is.
         unsafe {
             if is_in_use(at) {
+                stamps::found_unreachable(at);
                 set_aside(record, at);
             }
         }
@@ -141,6 +143,9 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
             misuse::double_free(at, block_bytes);
         }
         if GIVEN_UP.load(Relaxed) {
+            if modes::on(modes::STAMP) {
+                stamps::released(span, index);
+            }
             return super::free_at_once(span, at);
         }
         let mut bits = (*span).retained_bits.load(Acquire);
@@ -247,6 +252,9 @@ pub unsafe fn release(id: u32, word: usize, mask: u64) -> usize {
         while mine != 0 {
             let index = word * 64 + mine.trailing_zeros() as usize;
             mine &= mine - 1;
+            if modes::on(modes::STAMP) {
+                stamps::released(span, index);
+            }
             super::free_at_once(span, base + index * block_bytes);
         }
         let bytes = count as usize * block_bytes;

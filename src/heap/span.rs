@@ -77,7 +77,9 @@ pub struct Span {
     pub retained_bits: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
     /// How many of the span's blocks are retained.
     pub retained: AtomicU32,
-    _unused: [u32; 3],
+    _unused: u32,
+    /// Bits of the blocks that have a stamp (see `stamps`), once there has been one; stays with the record.
+    pub stamped: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
 
     /// A bit per block: handed out, and not freed by the owner. Blocks on the remote list still have theirs. Kept here and not in the block: `free` need
     /// not wait for a block that has left the processor's cache, and a snapshot reads what is live without following lists.
@@ -115,7 +117,8 @@ impl Span {
             torn: AtomicBool::new(false),
             retained_bits: AtomicPtr::new(core::ptr::null_mut()),
             retained: AtomicU32::new(0),
-            _unused: [0; 3],
+            _unused: 0,
+            stamped: AtomicPtr::new(core::ptr::null_mut()),
             live: [const { AtomicU64::new(0) }; LIVE_WORDS],
         }
     }

@@ -2,6 +2,8 @@
 //! not wait for it.
 
 use super::{collecting, exec, exit, fork, python_allocators, threads};
+use crate::audit::histogram;
+use crate::audit::settings::Settings;
 
 /// The entry in the list of functions that the dynamic loader calls when it has loaded us.
 #[used]
@@ -16,4 +18,6 @@ extern "C" fn constructor() {
     exit::install();
     collecting::install();
     python_allocators::install();
+    // Last: what we ourselves make the C library allocate is no business of the program's.
+    histogram::start(Settings::get());
 }

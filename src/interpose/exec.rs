@@ -5,6 +5,7 @@
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicUsize, Ordering::*};
 
+use crate::audit::histogram::{self, Moment};
 use crate::heap::{self, Domain};
 use crate::sys::exec_gate::GATE;
 
@@ -46,6 +47,12 @@ pub fn install() {
     GATE.begin();
 }
 
+/// Passes the gate. What has been counted is written before: if `call` succeeds nothing here exists any more.
+fn pass(call: impl FnOnce() -> c_int) -> c_int {
+    histogram::write(Moment::Exec);
+    GATE.pass(call)
+}
+
 fn fail(errno: c_int) -> c_int {
     // SAFETY: __errno_location is valid for the calling thread.
     unsafe { *libc::__errno_location() = errno };
@@ -54,7 +61,7 @@ fn fail(errno: c_int) -> c_int {
 
 unsafe fn exec(path: *const c_char, arguments: Strings, environment: Strings) -> c_int {
     // SAFETY: the caller's; the kernel checks the addresses.
-    GATE.pass(|| unsafe { libc::syscall(libc::SYS_execve, path, arguments, environment) } as c_int)
+    pass(|| unsafe { libc::syscall(libc::SYS_execve, path, arguments, environment) } as c_int)
 }
 
 unsafe fn exec_searching(file: *const c_char, arguments: Strings) -> c_int {
@@ -65,7 +72,7 @@ unsafe fn exec_searching(file: *const c_char, arguments: Strings) -> c_int {
     // SAFETY: the C library's execvp has this type.
     let next: unsafe extern "C" fn(*const c_char, Strings) -> c_int = unsafe { core::mem::transmute(next) };
     // SAFETY: the caller's.
-    GATE.pass(|| unsafe { next(file, arguments) })
+    pass(|| unsafe { next(file, arguments) })
 }
 
 /// POSIX's `execve`.
@@ -111,7 +118,7 @@ pub unsafe extern "C" fn execvpe(file: *const c_char, arguments: Strings, enviro
     // SAFETY: the C library's function has this type.
     let next: unsafe extern "C" fn(*const c_char, Strings, Strings) -> c_int = unsafe { core::mem::transmute(next) };
     // SAFETY: the caller's.
-    GATE.pass(|| unsafe { next(file, arguments, environment) })
+    pass(|| unsafe { next(file, arguments, environment) })
 }
 
 /// POSIX's `fexecve`.
@@ -127,7 +134,7 @@ pub unsafe extern "C" fn fexecve(descriptor: c_int, arguments: Strings, environm
     // SAFETY: the C library's function has this type.
     let next: unsafe extern "C" fn(c_int, Strings, Strings) -> c_int = unsafe { core::mem::transmute(next) };
     // SAFETY: the caller's.
-    GATE.pass(|| unsafe { next(descriptor, arguments, environment) })
+    pass(|| unsafe { next(descriptor, arguments, environment) })
 }
 
 /// Linux's `execveat`.
@@ -143,7 +150,7 @@ pub unsafe extern "C" fn execveat(
     flags: c_int,
 ) -> c_int {
     // SAFETY: the caller's; the kernel checks the addresses.
-    GATE.pass(|| unsafe { libc::syscall(libc::SYS_execveat, folder, path, arguments, environment, flags) } as c_int)
+    pass(|| unsafe { libc::syscall(libc::SYS_execveat, folder, path, arguments, environment, flags) } as c_int)
 }
 
 /// Arguments after the first that come in registers.

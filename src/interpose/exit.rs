@@ -5,10 +5,12 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::{late_python, python_allocators, undone_routing};
+use crate::audit::histogram::{self, Moment};
 use crate::audit::settings::Settings;
 use crate::audit::{Trigger, entry, snapshot};
 use crate::collect::records;
 use crate::python::runtime::{Object, Runtime};
+use crate::sys::process;
 use crate::sys::text::stderr_line;
 
 /// `PyMethodDef` (CPython Include/methodobject.h).
@@ -40,7 +42,7 @@ pub fn install() {
         /// glibc: like atexit, and the function gets the exit status.
         fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     }
-    if settings.on() {
+    if settings.on() || settings.histogram[0] != 0 {
         // Registered before the program's own handlers, and before the dynamic linker's: so it runs after all of them.
         // SAFETY: the function lives as long as the process.
         unsafe { on_exit(at_process_exit, core::ptr::null_mut()) };
@@ -58,7 +60,7 @@ pub fn interpreter_started(runtime: &'static Runtime) {
         return;
     }
     // SAFETY: the GIL is held, between two bytecodes.
-    if settings.at_exit && unsafe { register_exit_audit(runtime) }.is_none() {
+    if (settings.at_exit || histogram::on()) && unsafe { register_exit_audit(runtime) }.is_none() {
         stderr_line(format_args!("gcshim: the exit audit could not be registered with atexit; there will be none"));
     }
     if settings.signal > 0 {
@@ -120,7 +122,8 @@ unsafe extern "C" fn exit_audit(_life: Object, _arguments: Object) -> Object {
     let settings = Settings::get();
     // SAFETY: takes no arguments.
     let here = unsafe { libc::getpid() };
-    if settings.follow_fork || here == STARTED_IN.load(Ordering::Acquire) {
+    histogram::write(Moment::InterpreterExit);
+    if settings.at_exit && (settings.follow_fork || here == STARTED_IN.load(Ordering::Acquire)) {
         entry::audit_here(Trigger::Exit);
     }
     let Some(runtime) = Runtime::get() else { return core::ptr::null_mut() };
@@ -209,6 +212,7 @@ fn say_why_not(started: bool) {
 
 /// Runs last of all exit handlers: waits for an audit that is still under way, and sets the exit status if it is to be set.
 extern "C" fn at_process_exit(_status: c_int, _argument: *mut c_void) {
+    histogram::write(Moment::Exit);
     let settings = Settings::get();
     // SAFETY: takes no arguments.
     let here = unsafe { libc::getpid() };
@@ -223,10 +227,10 @@ extern "C" fn at_process_exit(_status: c_int, _argument: *mut c_void) {
     }
     if settings.exit_code != 0 && snapshot::failed() {
         // What the C library would flush after us is flushed now.
-        // SAFETY: fflush of all streams; _exit does not return.
+        // SAFETY: fflush of all streams.
         unsafe {
             libc::fflush(core::ptr::null_mut());
-            libc::_exit(settings.exit_code);
         }
+        process::exit(settings.exit_code);
     }
 }

@@ -13,6 +13,8 @@ mod collecting;
 #[cfg(not(any(test, fuzzing)))]
 mod deepbind;
 #[cfg(not(any(test, fuzzing)))]
+mod endings;
+#[cfg(not(any(test, fuzzing)))]
 mod exec;
 #[cfg(not(any(test, fuzzing)))]
 mod exit;

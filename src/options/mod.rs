@@ -71,6 +71,18 @@ pub const OPTIONS: &[Opt] = &[
         default: "all",
         help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings; -kind leaves one out.",
     },
+    Opt {
+        name: "GCSHIM_HISTOGRAM",
+        values: "FILE",
+        default: "(none)",
+        help: "Append to FILE how long blocks live, and how old those are that live (see gcshim histogram); %p is the process id.",
+    },
+    Opt {
+        name: "GCSHIM_HISTOGRAM_RATE",
+        values: "0..1073741824",
+        default: "16384",
+        help: "For the histograms, look at the block of one allocated byte in so many; 0 is every block.",
+    },
     Opt { name: "GCSHIM_DEADLINE", values: "1..3600", default: "60", help: "Seconds an audit may take before it is given up." },
     Opt { name: "GCSHIM_FOLLOW_FORK", values: "0|1", default: "0", help: "1: children made by fork audit themselves too." },
 ];

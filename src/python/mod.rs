@@ -2,8 +2,9 @@
 //!
 //! [`runtime`] finds the interpreter's exported names (in the program). [`types`] knows every type seen in a snapshot; [`objects`] tells
 //! which blocks hold objects and which of their words count; [`count`] reads a reference count; [`traverse`] asks containers what they
-//! own; [`naming`] makes names and previews with the interpreter's own functions, in the child, when everything has been counted.
+//! own; [`block_labels`] says what a block of the running program holds; [`naming`] makes names and previews with the interpreter's own functions, in the child, when everything has been counted.
 
+pub mod block_labels;
 pub mod count;
 pub mod datastack;
 pub mod free_lists;

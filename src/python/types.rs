@@ -24,7 +24,7 @@ const TP_WEAKLISTOFFSET: usize = 208;
 /// `tp_base`.
 pub const TP_BASE: usize = 256;
 /// The smallest `sizeof(PyTypeObject)` of any version.
-const TYPE_BYTES_MIN: usize = 400;
+pub const TYPE_BYTES_MIN: usize = 400;
 
 /// 3.13: values stand behind the object (object.h, `Py_TPFLAGS_INLINE_VALUES`); before that the bit meant nothing.
 const INLINE_VALUES: u64 = 1 << 2;
@@ -201,6 +201,34 @@ pub unsafe fn is_tracked(object: usize) -> bool {
     unsafe { read(object - GC_HEAD_BYTES) != 0 }
 }
 
+/// Bytes before an instance of a type with these flags: GC head and pre-header. `_PyType_PreHeaderSize` (pycore_object.h / pycore_gc.h): 3.11 has two words for
+/// a managed dict, from 3.12 on for either.
+pub fn prefix_bytes(minor: u8, flags: u64) -> u8 {
+    let managed = match minor {
+        ..=10 => false,
+        11 => flags & MANAGED_DICT != 0,
+        _ => flags & (MANAGED_DICT | MANAGED_WEAKREF) != 0,
+    };
+    (if flags & HAVE_GC != 0 { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 }
+}
+
+/// Whether instances of a type with these flags are types.
+pub fn makes_types(flags: u64) -> bool {
+    flags & TYPE_SUBCLASS != 0
+}
+
+/// The flags of a type object, if what lies there looks like a ready one.
+///
+/// # Safety
+/// [`TYPE_BYTES_MIN`] bytes from the address on are readable.
+pub unsafe fn flags_if_ready(address: usize) -> Option<u64> {
+    // SAFETY: the caller's.
+    let (flags, basic, item, name) = unsafe {
+        (read(address + TP_FLAGS) as u64, read(address + TP_BASICSIZE), read(address + TP_ITEMSIZE), read(address + TP_NAME))
+    };
+    (flags & READY != 0 && (16..1 << 24).contains(&basic) && item < 1 << 24 && name >= 4096).then_some(flags)
+}
+
 impl Types {
     /// An empty table.
     pub fn new(runtime: &'static Runtime) -> Option<Types> {
@@ -321,13 +349,6 @@ impl Types {
         let minor = self.runtime.minor;
         // SAFETY: the caller's: a type object lies here.
         let (traverse, weaklist) = unsafe { (read(address + TP_TRAVERSE), read(address + TP_WEAKLISTOFFSET) as isize) };
-        let gc = flags & HAVE_GC != 0;
-        // _PyType_PreHeaderSize (pycore_object.h / pycore_gc.h): 3.11 has two words for a managed dict, from 3.12 on for either.
-        let managed = match minor {
-            ..=10 => false,
-            11 => flags & MANAGED_DICT != 0,
-            _ => flags & (MANAGED_DICT | MANAGED_WEAKREF) != 0,
-        };
         // SAFETY: as above.
         let species = unsafe { self.species(address, flags) };
         TypeInfo {
@@ -336,12 +357,12 @@ impl Types {
             basic_bytes: basic as u32,
             item_bytes: item as u32,
             weaklist_offset: if weaklist.unsigned_abs() < 1 << 24 { weaklist as i32 } else { 0 },
-            prefix_bytes: (if gc { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 },
+            prefix_bytes: prefix_bytes(minor, flags),
             fixed: item == 0 && (minor < 13 || flags & INLINE_VALUES == 0),
             managed_dict: minor >= 11 && flags & MANAGED_DICT != 0,
             inline_values: minor >= 13 && flags & INLINE_VALUES != 0,
             heap: flags & HEAPTYPE != 0,
-            gc,
+            gc: flags & HAVE_GC != 0,
             species,
             container: match flags {
                 _ if species == Species::Set => Container::Set,
