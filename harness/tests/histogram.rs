@@ -7,3 +7,5 @@ mod support;
 mod file;
 #[path = "histogram/shim.rs"]
 mod shim_files;
+#[path = "histogram/program.rs"]
+mod program;

@@ -3,12 +3,14 @@
 //! - [`run`]     starts a program under the shim, then renders what the shim wrote
 //! - [`formats`] one file per output format; they share [`record`]'s types and [`verdicts`]' sentences
 //! - [`reading`] records become processes, audits and findings; [`symbols`] adds file and line
+//! - [`histogram`] how long things live: merged, as tables, logs and plots
 //! - [`doctor`]  checks of this machine
 //! - [`flags`], [`values`], [`table`] all come from the one option table
 
 mod doctor;
 mod flags;
 mod formats;
+mod histogram;
 mod library;
 mod numbers;
 mod reading;
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
     let done = match matches.subcommand() {
         Some(("run", m)) => run::run(m),
         Some(("report", m)) => report(m),
+        Some(("histogram", m)) => histogram::run(m),
         Some(("options", m)) => print(&table::render(m.get_flag("markdown"))).map(|()| 0),
         Some(("doctor", m)) => doctor::doctor(&many(m, "python")),
         _ => unreachable!("clap demands a subcommand"),
@@ -123,6 +126,7 @@ fn command() -> Command {
                         .help("Exit with 23 if a failing verdict was found"),
                 ),
         )
+        .subcommand(histogram::command())
         .subcommand(
             Command::new("options").about("Lists every option: its environment variable and its flag").arg(
                 Arg::new("markdown").long("markdown").action(ArgAction::SetTrue).help("As a Markdown table, for the README"),
@@ -143,11 +147,7 @@ fn command() -> Command {
 fn report(m: &ArgMatches) -> anyhow::Result<u8> {
     let mut report = reading::Report::default();
     for file in many(m, "file") {
-        let (name, bytes) = if file.as_os_str() == "-" {
-            ("standard input".to_string(), read_stdin().context("standard input")?)
-        } else {
-            (file.display().to_string(), std::fs::read(&file).with_context(|| file.display().to_string())?)
-        };
+        let (name, bytes) = read_named(&file)?;
         report.add(&name, &bytes);
     }
     report.finish();
@@ -159,6 +159,14 @@ fn report(m: &ArgMatches) -> anyhow::Result<u8> {
         None => print(&text)?,
     }
     Ok(if m.get_flag("check") && report.failing() > 0 { STATUS_FAILING } else { 0 })
+}
+
+/// A file's name for people, and its bytes; `-` is standard input.
+fn read_named(file: &std::path::Path) -> anyhow::Result<(String, Vec<u8>)> {
+    if file.as_os_str() == "-" {
+        return Ok(("standard input".to_string(), read_stdin().context("standard input")?));
+    }
+    Ok((file.display().to_string(), std::fs::read(file).with_context(|| file.display().to_string())?))
 }
 
 /// All of standard input.

@@ -80,6 +80,41 @@ def startup(options):
     table("Start and exit of an empty interpreter", rows, options.runs * 2)
 
 
+def histogram(options):
+    """The cost of histograms at several rates: the alloc-heavy script, and two programs whose work is their own."""
+    programs = [
+        ("the alloc-heavy script", [options.python, os.path.join(HERE, "alloc_heavy.py"), str(options.rounds)]),
+        ("json.tool-like loop", [options.python, "-c", JSON]),
+        ("sqlite3", [options.python, "-c", SQLITE]),
+    ]
+    lib = options.library
+    for title, command in programs:
+        rows = [("gcshim, no histograms", lambda c=command: run(c, LD_PRELOAD=lib, GCSHIM_AUDIT="never"))]
+        for rate in ("524288", "16384", "1024", "0"):
+            settings = {"GCSHIM_HISTOGRAM": os.devnull, "GCSHIM_HISTOGRAM_RATE": rate, "GCSHIM_AUDIT": "never"}
+            name = "every block" if rate == "0" else f"one byte in {int(rate):,}"
+            rows.append((name, lambda c=command, s=settings: run(c, LD_PRELOAD=lib, **s)))
+        table(f"Histograms: {title}", rows, options.runs)
+
+
+JSON = """
+import json
+data = {"rows": [{"id": i, "name": "name %d" % i, "tags": ["a", "b", str(i)], "score": i / 7} for i in range(4000)]}
+for _ in range(12):
+    data = json.loads(json.dumps(data, indent=2, sort_keys=True))
+"""
+
+SQLITE = """
+import sqlite3
+db = sqlite3.connect(":memory:")
+db.execute("create table t (id integer primary key, name text, score real)")
+for part in range(10):
+    db.executemany("insert into t (name, score) values (?, ?)", [("name %d" % i, i / 7) for i in range(8000)])
+    db.execute("create index i%d on t (name, score)" % part)
+    rows = db.execute("select name, sum(score), count(*) from t group by name order by 2 desc").fetchall()
+"""
+
+
 def audits(options):
     print("\nAudits of a large heap (medians of 3 in one process)\n")
     print("| blocks | words | audit ms | pause ms | peak MiB of the program |\n|---|---|---|---|---|")
@@ -104,13 +139,13 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--millions", default="0.1,1,6")
-    parser.add_argument("--only", choices=["script", "startup", "audits"])
+    parser.add_argument("--only", choices=["script", "startup", "audits", "histogram"])
     options = parser.parse_args()
     if not os.path.exists(options.library):
         sys.exit(f"{options.library} is not there: cargo build --release --lib")
     options.library = os.path.abspath(options.library)
     print(subprocess.check_output([options.python, "-VV"], text=True).strip())
-    for name, part in (("script", script), ("startup", startup), ("audits", audits)):
+    for name, part in (("script", script), ("startup", startup), ("audits", audits), ("histogram", histogram)):
         if options.only in (None, name):
             part(options)
 
