@@ -90,6 +90,20 @@ fn a_thread_that_stands_still_is_in_nobodys_way() {
     assert!(total(&dump.get("lifetime", "bytes", "raw", 48)) >= 300);
 }
 
+#[test]
+fn what_is_set_aside_floats_until_it_can_be_reused() {
+    let program = Program::new(compile::program("histogram_float", &["-fno-builtin"])).env("GCSHIM_MODE", "quarantine");
+    let (outcome, files) = run(program, 0);
+    let all: u64 = outcome.stdout.trim().parse().expect("a number");
+    let dump = &files.values().next().expect("a file")[0];
+    assert_eq!(dump.get("lifetime", "bytes", "raw", 16384), of(vec![0; all as usize]));
+    let floated = dump.get("float", "bytes", "raw", 16384);
+    // Most were reused: they cannot all have been kept at one time. None floated for less than what was set aside until somebody looked.
+    assert!((all / 2..=all).contains(&total(&floated)), "{} of {all}", total(&floated));
+    assert_eq!(total(&floated), total(&dump.get("float", "ns", "raw", 16384)));
+    assert_eq!(total(&dump.get("age", "ns", "raw", 16384)), 0);
+}
+
 const TYPES: &str = "
 import gc
 gc.disable()

@@ -46,6 +46,7 @@ fn tag(what: What, unit: Unit, name: &str) -> String {
         Unit::Ns => "ns",
         Unit::Bytes => "bytes",
     };
-    let name: String = name.chars().map(|c| if c.is_whitespace() || c.is_control() || ",=".contains(c) { '_' } else { c }).collect();
+    let name: String =
+        name.chars().map(|c| if c.is_whitespace() || c.is_control() || ",=".contains(c) { '_' } else { c }).collect();
     format!("{what}.{unit}.{name}")
 }

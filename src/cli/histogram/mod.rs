@@ -29,7 +29,14 @@ pub fn command() -> Command {
                 .num_args(1..)
                 .value_parser(value_parser!(PathBuf)),
         )
-        .arg(Arg::new("by").long("by").value_name("WHAT").default_value("type").help("A row for each").value_parser(value_parser!(By)))
+        .arg(
+            Arg::new("by")
+                .long("by")
+                .value_name("WHAT")
+                .default_value("type")
+                .help("A row for each")
+                .value_parser(value_parser!(By)),
+        )
         .arg(
             Arg::new("top")
                 .long("top")

@@ -45,7 +45,10 @@ pub fn svg(groups: &[Group]) -> anyhow::Result<String> {
 }
 
 /// One chart: the value at each percentile, both on logarithmic scales (that of percentiles counts nines).
-fn chart<DB: DrawingBackend>(area: &DrawingArea<DB, plotters::coord::Shift>, group: &Group) -> Result<(), Box<dyn std::error::Error>>
+fn chart<DB: DrawingBackend>(
+    area: &DrawingArea<DB, plotters::coord::Shift>,
+    group: &Group,
+) -> Result<(), Box<dyn std::error::Error>>
 where
     DB::ErrorType: 'static,
 {
