@@ -8,7 +8,7 @@ use core::ffi::c_char;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use super::runtime::Runtime;
-use super::types::{self, OB_TYPE, TP_NAME, read};
+use super::types::{self, OB_TYPE, READY, TP_BASICSIZE, TP_FLAGS, TP_ITEMSIZE, TP_NAME, TYPE_SUBCLASS, read};
 use crate::heap::stamps::labels::{self, NAME_BYTES};
 use crate::heap::view;
 use crate::mark::blocks::OBJECT_OFFSETS;
@@ -57,12 +57,29 @@ fn flags_of_type(runtime: &Runtime, address: usize, deeper: bool) -> Option<u64>
     let meta = unsafe { read(address + OB_TYPE) };
     if meta != runtime.symbols.type_type?.get() {
         let flags = flags_of_type(runtime, meta, false).filter(|_| deeper)?;
-        if !types::makes_types(flags) {
+        if !makes_types(flags) {
             return None;
         }
     }
     // SAFETY: as above.
-    unsafe { types::flags_if_ready(address) }
+    unsafe { flags_if_ready(address) }
+}
+
+/// Whether instances of a type with these flags are types.
+fn makes_types(flags: u64) -> bool {
+    flags & TYPE_SUBCLASS != 0
+}
+
+/// The flags of a type object, if what lies there looks like a ready one.
+///
+/// # Safety
+/// [`TYPE_BYTES_MIN`] bytes from the address on are readable.
+unsafe fn flags_if_ready(address: usize) -> Option<u64> {
+    // SAFETY: the caller's.
+    let (flags, basic, item, name) = unsafe {
+        (read(address + TP_FLAGS) as u64, read(address + TP_BASICSIZE), read(address + TP_ITEMSIZE), read(address + TP_NAME))
+    };
+    (flags & READY != 0 && (16..1 << 24).contains(&basic) && item < 1 << 24 && name >= 4096).then_some(flags)
 }
 
 /// Whether all of a type at this address could be read.

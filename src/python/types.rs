@@ -14,9 +14,9 @@ pub const OB_TYPE: usize = 8;
 pub const OB_SIZE: usize = 16;
 /// `tp_name`.
 pub const TP_NAME: usize = 24;
-const TP_BASICSIZE: usize = 32;
-const TP_ITEMSIZE: usize = 40;
-const TP_FLAGS: usize = 168;
+pub(super) const TP_BASICSIZE: usize = 32;
+pub(super) const TP_ITEMSIZE: usize = 40;
+pub(super) const TP_FLAGS: usize = 168;
 /// `tp_doc`.
 pub const TP_DOC: usize = 176;
 const TP_TRAVERSE: usize = 184;
@@ -31,12 +31,12 @@ const INLINE_VALUES: u64 = 1 << 2;
 const MANAGED_WEAKREF: u64 = 1 << 3;
 const MANAGED_DICT: u64 = 1 << 4;
 const HEAPTYPE: u64 = 1 << 9;
-const READY: u64 = 1 << 12;
+pub(super) const READY: u64 = 1 << 12;
 const READYING: u64 = 1 << 13;
 const HAVE_GC: u64 = 1 << 14;
 const LIST_SUBCLASS: u64 = 1 << 25;
 const DICT_SUBCLASS: u64 = 1 << 29;
-const TYPE_SUBCLASS: u64 = 1 << 31;
+pub(super) const TYPE_SUBCLASS: u64 = 1 << 31;
 
 /// What an instance keeps in a raw block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,23 +210,6 @@ pub fn prefix_bytes(minor: u8, flags: u64) -> u8 {
         _ => flags & (MANAGED_DICT | MANAGED_WEAKREF) != 0,
     };
     (if flags & HAVE_GC != 0 { GC_HEAD_BYTES as u8 } else { 0 }) + if managed { 16 } else { 0 }
-}
-
-/// Whether instances of a type with these flags are types.
-pub fn makes_types(flags: u64) -> bool {
-    flags & TYPE_SUBCLASS != 0
-}
-
-/// The flags of a type object, if what lies there looks like a ready one.
-///
-/// # Safety
-/// [`TYPE_BYTES_MIN`] bytes from the address on are readable.
-pub unsafe fn flags_if_ready(address: usize) -> Option<u64> {
-    // SAFETY: the caller's.
-    let (flags, basic, item, name) = unsafe {
-        (read(address + TP_FLAGS) as u64, read(address + TP_BASICSIZE), read(address + TP_ITEMSIZE), read(address + TP_NAME))
-    };
-    (flags & READY != 0 && (16..1 << 24).contains(&basic) && item < 1 << 24 && name >= 4096).then_some(flags)
 }
 
 impl Types {
