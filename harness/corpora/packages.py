@@ -37,6 +37,7 @@ PINS = {
     "wrapt": {m: [["wrapt==2.5.2"]] for m in ("3.10", "3.12")},
     "simplejson": {m: [["simplejson==4.3.0"]] for m in ("3.10", "3.12")},
     "lz4": {m: [["lz4==4.4.5"]] for m in ("3.10", "3.12")},
+    "multidict": {"3.10": [["multidict==7.1.0", "typing-extensions==4.12.2"]], "3.12": [["multidict==7.2.1"]]},
 }
 PINS["numpy_import"] = PINS["numpy"]
 

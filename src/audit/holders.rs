@@ -124,7 +124,8 @@ impl Census {
         }
     }
 
-    fn each_strong_word(&mut self, each: &mut impl FnMut(&mut Census, BlockId, usize, usize, usize)) {
+    /// Calls `each(census, block, base, bytes, word)` with every word of a living block that owns what it leads to.
+    pub(super) fn each_strong_word(&mut self, each: &mut impl FnMut(&mut Census, BlockId, usize, usize, usize)) {
         let mut walk = Walk::over(LIVE | DEAD, LIVE);
         while let Some(Stop { id, base, bytes, .. }) = walk.next(&self.blocks) {
             self.parts(id, base, bytes).for_each_stretch(&mut |start, end| {

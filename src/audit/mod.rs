@@ -18,6 +18,7 @@ pub mod json;
 pub mod known;
 pub mod labels;
 pub mod lost;
+pub mod members;
 mod owners;
 pub mod phases;
 mod plain;

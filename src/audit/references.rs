@@ -5,13 +5,14 @@ use super::findings::{Example, Key, example};
 use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
 use crate::mark::Walk;
-use crate::mark::blocks::{DEAD, LIVE, MARKED};
+use crate::mark::blocks::{DEAD, LIVE, MARKED, WANTED};
 use crate::mark::walk::Stop;
 use crate::python::count::Count;
 
 impl Census {
     /// Compares every object's numbers, and notes whose claims exceed the words for them.
     pub fn compare_references(&mut self) {
+        let mut members = false;
         let mut walk = Walk::over(LIVE | DEAD, LIVE);
         while let Some(Stop { id, base, bytes, .. }) = walk.next(&self.blocks) {
             let Some(object) = self.blocks.object(id, base) else { continue };
@@ -23,6 +24,11 @@ impl Census {
             let mut surplus = numbers.surplus();
             if surplus > 0 {
                 self.with_surplus.push(id);
+                if self.may_be_a_member_of_a_list(id, object) {
+                    self.blocks.set(id, WANTED);
+                    members = true;
+                    continue;
+                }
             }
             // What is unreachable and has too many is lost.rs's.
             if self.blocks.state(id) & MARKED == 0 || numbers.is_lost() {
@@ -30,7 +36,23 @@ impl Census {
             }
             self.judge(object, numbers, surplus, bytes as u64, example(object, id, numbers));
         }
+        if members {
+            self.compare_members();
+        }
         self.compare_statics();
+    }
+
+    /// Compares again those that native memory may hold by the address of one of their members.
+    fn compare_members(&mut self) {
+        self.count_member_words();
+        let mut walk = Walk::over(WANTED, WANTED);
+        while let Some(Stop { id, base, bytes, .. }) = walk.next(&self.blocks) {
+            self.blocks.clear(id, WANTED);
+            let Some(object) = self.blocks.object(id, base) else { continue };
+            let Some(numbers) = self.numbers(id, object) else { continue };
+            let surplus = if numbers.is_lost() { 0 } else { numbers.surplus() };
+            self.judge(object, numbers, surplus, bytes as u64, example(object, id, numbers));
+        }
     }
 
     fn judge(&mut self, object: usize, numbers: Numbers, surplus: u64, bytes: u64, example: Example) {
@@ -73,7 +95,7 @@ impl Census {
                 tagged: 0,
             };
             let numbers = if model.is_interned(object) { numbers.without_interned_table() } else { numbers };
-            let surplus = refcount.saturating_sub(numbers.words + 1);
+            let surplus = refcount.saturating_sub(numbers.words + numbers.owned_without_word() + 1);
             self.judge(object, numbers, surplus, 0, Example { address: object, block: 0, numbers });
         }
     }

@@ -283,6 +283,13 @@ impl Blocks {
         self.tagged.get(id.0 as usize).copied().unwrap_or(0)
     }
 
+    /// Notes a word that leads to a member of the object and names it so.
+    pub fn add_member_word(&mut self, id: BlockId) {
+        if let Some(n) = self.tagged.get_mut(id.0 as usize) {
+            *n += 1;
+        }
+    }
+
     /// References that containers own.
     #[inline]
     pub fn owned(&self, id: BlockId) -> u32 {
