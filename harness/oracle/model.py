@@ -50,6 +50,7 @@ class Model:
     RULES = {
         "refcount", "gc-head", "static-type", "weak-list", "weakref", "leaf", "str", "room", "fixed-size", "dead",
         "list-items", "dict-entries", "set-entries", "frame", "type-doc", "values", "inline-values", "linker",
+        "statement-cache",
     }  # fmt: skip
 
     def __init__(self, memory, version, rules):
@@ -117,6 +118,11 @@ class Model:
             yield from self.tail(address, end, kind)
         elif kind.bases & {"set", "frozenset"} and "set-entries" in self.rules:
             yield from self.set_body(address, end, kind)
+        elif kind.exact == "sqlite3.Cache":
+            # Until 3.9 (Modules/_sqlite/cache.h): factory at 32, owned unless decref_factory at 56 is 0.
+            if self.memory.word(address + 56) & 0xFFFFFFFF == 0:
+                yield address + 32, address + 40, "statement-cache"
+            yield from self.tail(address, end, kind)
         elif kind.exact == "frame" and self.minor <= 10 and "frame" in self.rules:
             yield from self.frame_body(address, end)
         else:

@@ -20,7 +20,7 @@ use crate::python::types::{OB_TYPE, read};
 use crate::sys::text::{Writer, stderr_line};
 
 /// Which words of live blocks do not count, in short; the object model has the rules ([`crate::mark::Shapes::strong_parts`]).
-const NOT_COUNTED: [&str; 18] = [
+const NOT_COUNTED: [&str; 19] = [
     "refcount: ob_refcnt of every object",
     "gc-head: PyGC_Head before every object of the collector",
     "static-type: ob_type of instances of static types",
@@ -39,6 +39,7 @@ const NOT_COUNTED: [&str; 18] = [
     "values: what stands behind the last value that can be set of a dict that shares its keys, and of an instance until 3.12",
     "inline-values: of an instance's values from 3.13 their header, what stands behind them, and all of them once they have moved",
     "linker: the dynamic linker's records of the libraries loaded at run time, but for what leads to native blocks",
+    "statement-cache: until 3.9 the connection that an sqlite3.Cache of its own names",
 ];
 
 /// Writes the census, if it is asked for. Nothing of the interpreter's is called, so the memory stays as it was counted.

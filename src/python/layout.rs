@@ -137,6 +137,12 @@ pub const fn frame(minor: u8) -> Option<FrameLayout> {
     }
 }
 
+/// `pysqlite_Cache` until 3.9 (CPython Modules/_sqlite/cache.h): header, `size` 16, `mapping` 24, then this, what makes new entries: the
+/// connection; `first` 40, `last` 48.
+pub const SQLITE_CACHE_FACTORY: usize = 32;
+/// `decref_factory`, an `int`: 0 if the cache does not own the factory, which a connection says of its own (connection.c, `pysqlite_connection_init`).
+pub const SQLITE_CACHE_OWNS_FACTORY: usize = 56;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,13 @@ impl Model {
                 }
                 without_weak_list(info, object, object + to, end, part);
             }
+            Species::SqliteCache => {
+                let (factory, owns) = (layout::SQLITE_CACHE_FACTORY, layout::SQLITE_CACHE_OWNS_FACTORY);
+                // SAFETY: a cache object, whose last member this is.
+                let owns = unsafe { read(object + owns) } as u32 != 0;
+                part(Part::all(body, object + factory));
+                part(Part::all(object + factory + if owns { 0 } else { 8 }, end));
+            }
             Species::Frame => match layout::frame(self.runtime.minor) {
                 Some(frame) => {
                     part(Part::all(body, object + frame.generator));

@@ -91,6 +91,8 @@ pub enum Species {
     /// A part of another object, which frees it: a link of a `functools.lru_cache` (whose `lru_cache_tp_traverse` in _functoolsmodule.c visits for
     /// it), until 3.9 a node of an `sqlite3.Cache` (`pysqlite_cache_dealloc` in cache.c). Links and nodes name each other.
     Piece,
+    /// Until 3.9 an `sqlite3.Cache`, which may name its connection without owning it.
+    SqliteCache,
 }
 
 impl Species {
@@ -404,6 +406,9 @@ impl Types {
         let name = unsafe { core::ffi::CStr::from_ptr(read(address + TP_NAME) as *const core::ffi::c_char) };
         if flags & HAVE_GC == 0 && [c"functools._lru_list_elem", c"sqlite3Node"].contains(&name) {
             return Species::Piece;
+        }
+        if flags & HAVE_GC == 0 && name == c"sqlite3.Cache" {
+            return Species::SqliteCache;
         }
         Species::Other
     }

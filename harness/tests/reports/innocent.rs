@@ -142,3 +142,22 @@ for i in range(20):
 ",
     );
 }
+
+#[test]
+fn a_statement_cache_names_its_connection_and_does_not_own_it() {
+    // Until 3.9. A cursor in garbage owns the connection alone; the statement cache, which is the connection's, names it too.
+    nobody_is_accused(
+        "
+import gc, sqlite3
+gc.disable()
+def lose():
+    connection = sqlite3.connect(':memory:')
+    cursor = connection.cursor()
+    cursor.execute('select 1')
+    connection.close()
+    garbage = [cursor]
+    garbage.append(garbage)
+for i in range(5): lose()
+",
+    );
+}
