@@ -140,7 +140,9 @@ fn allocate_counted(size: usize, domain: Domain) -> *mut u8 {
 
 fn allocate_any(size: usize, domain: Domain) -> *mut u8 {
     if size <= MAX_SLAB_SIZE {
-        return allocate_class(size_class::class_of(size), domain);
+        let block = allocate_class(size_class::class_of(size), domain);
+        // Where there is no room for a slab, there may be room for one block that takes most of a granule.
+        return if block.is_null() && size > GRANULE / 2 { allocate_single(size, GRANULE, domain) } else { block };
     }
     if size > MAX_SIZE {
         return null_mut();
