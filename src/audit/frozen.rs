@@ -134,7 +134,7 @@ fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Res
         runtime,
         gil,
         consistent: gil || idle || runtime.is_none(),
-        pid: super::snapshot::pid(),
+        pid: process::id(),
         started_ns,
     };
     let result = act(&moment);

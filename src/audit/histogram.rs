@@ -12,8 +12,8 @@ use crate::heap::stamps::{self, Key, Unit, What, buckets, labels, tally};
 use crate::meta;
 use crate::python::block_labels;
 use crate::python::runtime::Runtime;
-use crate::sys::clock;
 use crate::sys::text::{self, Writer};
+use crate::sys::{clock, process};
 
 /// When it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ pub fn start(settings: &Settings) {
         return text::stderr_line(format_args!("gcshim: no memory for histograms; there will be none (GCSHIM_HISTOGRAM)"));
     }
     ROOM.store(room as usize, Release);
-    OWNER.store(pid(), Release);
+    OWNER.store(process::id(), Release);
     stamps::set_label_of(block_labels::label_of);
     stamps::start(settings.histogram_rate);
     SINCE_NS.store(stamps::started_ns(), Release);
@@ -79,7 +79,7 @@ pub fn on() -> bool {
 /// In a child made by fork: the counters are its own from here on, and start anew.
 pub fn after_fork_in_child() {
     if on() {
-        OWNER.store(pid(), Release);
+        OWNER.store(process::id(), Release);
         WRITING.store(false, Release);
         FORKED.store(true, Release);
         AGES_TAKEN.store(false, Release);
@@ -89,7 +89,7 @@ pub fn after_fork_in_child() {
 
 /// Writes what has been counted since the last time. Does nothing without `GCSHIM_HISTOGRAM`. Keeps `errno`.
 pub fn write(moment: Moment) {
-    if !on() || OWNER.load(Acquire) != pid() {
+    if !on() || OWNER.load(Acquire) != process::id() {
         return;
     }
     // SAFETY: __errno_location is valid for the calling thread.
@@ -134,7 +134,7 @@ fn write_alone(moment: Moment, settings: &Settings) {
         return;
     }
     FORKED.store(false, Release);
-    let Some(file) = records::open_report(&settings.histogram, pid()) else {
+    let Some(file) = records::open_report(&settings.histogram, process::id()) else {
         static SAID: AtomicBool = AtomicBool::new(false);
         if !SAID.swap(true, AcqRel) {
             text::stderr_line(format_args!("gcshim: the histograms' file (GCSHIM_HISTOGRAM) cannot be opened for writing"));
@@ -151,7 +151,7 @@ fn write_alone(moment: Moment, settings: &Settings) {
         histogram(&mut w, buckets);
         histograms += 1;
     }
-    let _ = writeln!(w, "{{\"kind\":\"histograms-end\",\"pid\":{},\"histograms\":{histograms}}}", pid());
+    let _ = writeln!(w, "{{\"kind\":\"histograms-end\",\"pid\":{},\"histograms\":{histograms}}}", process::id());
     w.flush();
     if w.failed() {
         text::stderr_line(format_args!("gcshim: the histograms' file could not be written in full (GCSHIM_HISTOGRAM)"));
@@ -179,7 +179,7 @@ fn head(w: &mut Writer, moment: Moment, ages: bool) {
     let now_ns = clock::monotonic_ns();
     let from_ns = SINCE_NS.swap(now_ns, AcqRel);
     let settings = Settings::get();
-    let _ = write!(w, "{{\"schema\":\"gcshim/1\",\"kind\":\"histograms\",\"pid\":{},\"argv\":[", pid());
+    let _ = write!(w, "{{\"schema\":\"gcshim/1\",\"kind\":\"histograms\",\"pid\":{},\"argv\":[", process::id());
     records::command_line(w);
     w.bytes(b"],\"python\":");
     match Runtime::get() {
@@ -233,9 +233,4 @@ fn histogram(w: &mut Writer, counted: &[Counted]) {
         let _ = write!(w, "{comma}[{},{times}]", Key::from_number(number).lowest_value());
     }
     w.bytes(b"]}\n");
-}
-
-fn pid() -> i32 {
-    // SAFETY: takes no arguments.
-    unsafe { libc::getpid() }
 }

@@ -204,7 +204,7 @@ fn conclude(ended: Ended, trigger: Trigger, settings: &Settings) -> Result<(), F
 /// An audit that did not come to its end is a line on stderr and a record.
 fn given_up(trigger: Trigger, settings: &Settings, why: core::fmt::Arguments<'_>) {
     text::stderr_line(format_args!("gcshim: the audit at {} was given up: {why}; the program is not affected", trigger.name()));
-    if let Some(file) = settings.report_file(pid()) {
+    if let Some(file) = settings.report_file(process::id()) {
         let mut w = Writer::new(file.fd());
         let _ = core::fmt::Write::write_fmt(
             &mut w,
@@ -231,9 +231,4 @@ impl Settings {
         }
         file
     }
-}
-
-pub(super) fn pid() -> i32 {
-    // SAFETY: takes no arguments.
-    unsafe { libc::getpid() }
 }

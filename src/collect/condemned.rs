@@ -10,7 +10,8 @@ use crate::audit::{Trigger, child};
 use crate::heap::view;
 use crate::mark::blocks::{HELD, LIVE, MARKED, OBJECT};
 use crate::mark::scan::Frontier;
-use crate::mark::{BlockId, Blocks};
+use crate::mark::walk::Stop;
+use crate::mark::{BlockId, Blocks, Walk};
 
 /// In a snapshot's child: audits what is lost, reports it, and writes down what can be reclaimed.
 ///
@@ -33,11 +34,9 @@ fn write_down(census: &mut Census, exchange: &Exchange) -> Option<()> {
     spare_what_objects_hold(census)?;
     count_bytes(census, exchange);
     let mut open: Option<Reusable> = None;
-    for id in (0..census.blocks.total()).map(BlockId) {
-        if !is_lost_native(&census.blocks, id) || census.blocks.state(id) & HELD != 0 {
-            continue;
-        }
-        let Some((span, index)) = view::resolve(census.blocks.extent(id).0) else { continue };
+    let mut spared_by_nobody = Walk::over(LIVE | MARKED | OBJECT | HELD, LIVE);
+    while let Some(Stop { base, .. }) = spared_by_nobody.next(&census.blocks) {
+        let Some((span, index)) = view::resolve(base) else { continue };
         let (word, bit) = (index / 64, 1u64 << (index % 64));
         match &mut open {
             Some(entry) if entry.span == span && entry.word == word => entry.bits |= bit,
@@ -56,11 +55,9 @@ fn write_down(census: &mut Census, exchange: &Exchange) -> Option<()> {
 
 fn count_bytes(census: &Census, exchange: &Exchange) {
     let (mut reached, mut lost) = (0, 0);
-    for id in (0..census.blocks.total()).map(BlockId) {
-        let state = census.blocks.state(id);
-        if state & LIVE != 0 {
-            *(if state & MARKED != 0 { &mut reached } else { &mut lost }) += census.blocks.extent(id).1 as u64;
-        }
+    let mut live = Walk::over(LIVE, LIVE);
+    while let Some(Stop { id, bytes, .. }) = live.next(&census.blocks) {
+        *(if census.blocks.state(id) & MARKED != 0 { &mut reached } else { &mut lost }) += bytes as u64;
     }
     exchange.header.reached_bytes.store(reached, Relaxed);
     exchange.header.lost_bytes.store(lost, Relaxed);
@@ -73,15 +70,15 @@ fn is_lost_native(blocks: &Blocks, id: BlockId) -> bool {
 /// Marks [`HELD`] exactly those lost native blocks that a lost object leads to: it will free them, or is waiting for the cycle collector to have it do so.
 fn spare_what_objects_hold(census: &mut Census) -> Option<()> {
     let mut frontier = Frontier::new(&census.blocks)?;
-    for id in (0..census.blocks.total()).map(BlockId) {
+    let mut held = Walk::over(HELD, HELD);
+    while let Some(Stop { id, .. }) = held.next(&census.blocks) {
         census.blocks.clear(id, HELD);
     }
-    for id in (0..census.blocks.total()).map(BlockId) {
-        let state = census.blocks.state(id);
-        if state & (LIVE | MARKED) != LIVE || state & OBJECT == 0 {
+    let mut lost = Walk::over(LIVE | MARKED, LIVE);
+    while let Some(Stop { id, span, index, .. }) = lost.next(&census.blocks) {
+        if census.blocks.state(id) & OBJECT == 0 {
             continue;
         }
-        let (span, index) = census.blocks.place(id);
         frontier.push(span, index);
         while let Some((span, index)) = frontier.pop() {
             let (base, bytes) = census.blocks.extent_in(span, index);

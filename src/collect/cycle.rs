@@ -90,7 +90,7 @@ pub fn start(pace: Pace) {
         retained::watch_growth(on_growth, collector.full_due);
     }
     drop(collector);
-    COLLECTS_IN.store(pid(), Release);
+    COLLECTS_IN.store(process::id(), Release);
     retained::start(on_due, sweep_now);
 }
 
@@ -119,7 +119,7 @@ pub unsafe fn after_fork_in_child() {
     }
     ASKED.store(false, Release);
     CONDEMNING.store(false, Release);
-    COLLECTS_IN.store(pid(), Release);
+    COLLECTS_IN.store(process::id(), Release);
 }
 
 /// Called when enough is retained: begins a sweep, or finishes what is under way. Where another thread is at it and too much is retained, waits a
@@ -426,10 +426,5 @@ impl Collector {
 }
 
 fn collects_here() -> bool {
-    COLLECTS_IN.load(Relaxed) == pid()
-}
-
-fn pid() -> i32 {
-    // SAFETY: takes no arguments.
-    unsafe { libc::getpid() }
+    COLLECTS_IN.load(Relaxed) == process::id()
 }

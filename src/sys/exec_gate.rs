@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
 
-use super::clock;
+use super::{clock, process};
 
 /// The gate of this process.
 pub static GATE: Gate = Gate { passing: AtomicU32::new(0), closed: AtomicBool::new(false), process: AtomicI32::new(0) };
@@ -22,22 +22,17 @@ pub struct Gate {
     process: AtomicI32,
 }
 
-fn pid() -> i32 {
-    // SAFETY: takes no arguments.
-    unsafe { libc::getpid() }
-}
-
 impl Gate {
     /// In a process of its own: the gate is open, and nobody is in it.
     pub fn begin(&self) {
         self.passing.store(0, Relaxed);
         self.closed.store(false, Relaxed);
-        self.process.store(pid(), Release);
+        self.process.store(process::id(), Release);
     }
 
     /// Calls an exec function. While threads are being stopped it waits, and is stopped as well.
     pub fn pass(&self, exec: impl FnOnce() -> i32) -> i32 {
-        if self.process.load(Acquire) != pid() {
+        if self.process.load(Acquire) != process::id() {
             return exec();
         }
         loop {

@@ -82,6 +82,12 @@ pub fn exit(status: i32) -> ! {
     }
 }
 
+/// The process's id: not kept anywhere, since a child made by fork or vfork is another.
+pub fn id() -> i32 {
+    // SAFETY: takes no arguments.
+    unsafe { libc::getpid() }
+}
+
 /// The calling thread's kernel id.
 pub fn thread_id() -> i32 {
     // SAFETY: takes no arguments.
