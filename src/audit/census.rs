@@ -7,9 +7,9 @@ use super::phases::Phases;
 use super::settings::Settings;
 use crate::finalizers::refcount_validator::Numbers;
 use crate::heap::view;
-use crate::mark::scan::Marker;
+use crate::mark::together::mark;
 use crate::mark::walk::Ids;
-use crate::mark::{BlockId, Blocks, Opaque, Shapes, Statics};
+use crate::mark::{BlockId, Blocks, Opaque, Statics};
 use crate::meta::Array;
 use crate::python::count::Count;
 use crate::python::objects::Model;
@@ -23,7 +23,7 @@ use crate::roots::sealing;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
 use crate::sys::guard::{self, Outcome};
-use crate::sys::sealed;
+use crate::sys::{sealed, second};
 
 /// What the program handed to its snapshot.
 pub struct Scene<'a> {
@@ -136,6 +136,9 @@ pub struct Census {
     pub(super) with_surplus: Ids,
 }
 
+/// The stack of the second thread: marking does not recurse.
+const SECOND_STACK_BYTES: usize = 256 << 10;
+
 impl Census {
     /// Takes the numbers of a snapshot, in its child. `None` without memory.
     ///
@@ -145,6 +148,8 @@ impl Census {
         let mut phases = Phases::begin();
         let modules = scene.modules;
         let base = |module: u32| modules.all().get(module as usize).map_or(0, |m| m.base);
+        let mut second_stack = if second::processors() > 1 { Array::<u8>::new(SECOND_STACK_BYTES) } else { None };
+        let second_stack = second_stack.as_mut().map_or(0, |s| s.as_mut_ptr_range().end as usize);
         let mut statics =
             Statics::new(&mut modules.segments().iter().map(|s| (s.start, s.end, base(s.module))), modules.segments().len())?;
         if scene.gil
@@ -175,9 +180,13 @@ impl Census {
         let own = |each: &mut dyn FnMut(usize, usize)| view::for_each_own_range(each);
         let roots = RootSet::build(&sources, &own, scene.threads)?;
         phases.end("roots");
-        let words_read = match &model {
-            Some(model) => mark(&mut blocks, &mut statics, model, &roots)?,
-            None => mark(&mut blocks, &mut statics, &Opaque, &roots)?,
+        let each_root = |each: &mut dyn FnMut(usize, usize)| roots.for_each_part(&mut |root| each(root.start, root.end));
+        // SAFETY: in the snapshot child; the roots are readable mappings of this process, from its own list.
+        let words_read = unsafe {
+            match &model {
+                Some(model) => mark(&mut blocks, &mut statics, model, &each_root, second_stack)?,
+                None => mark(&mut blocks, &mut statics, &Opaque, &each_root, second_stack)?,
+            }
         };
         phases.end("mark");
         let total = blocks.total();
@@ -332,15 +341,4 @@ unsafe fn forget_what_nobody_owns(runtime: &Runtime, statics: &mut Statics) {
     }
     // SAFETY: the caller's.
     unsafe { free_lists::fill(runtime) };
-}
-
-fn mark<S: Shapes>(blocks: &mut Blocks, statics: &mut Statics, shapes: &S, roots: &RootSet) -> Option<u64> {
-    let mut marker = Marker::new(blocks, statics, shapes)?;
-    roots.for_each_part(&mut |root| {
-        // SAFETY: a readable mapping of this process, from its own list.
-        unsafe { marker.root(root.start, root.end) };
-        marker.reach();
-    });
-    marker.count_the_rest();
-    Some(marker.words_read)
 }

@@ -1,5 +1,7 @@
 //! The blocks of a snapshot, numbered without gaps, and what is known of each.
 
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+
 use crate::heap::view::{self, SpanView};
 use crate::meta::{Array, Zeroed};
 use crate::sys::memory::GRANULE;
@@ -19,6 +21,10 @@ pub struct Hit {
     pub span: u32,
     /// The block's index in its span.
     pub index: u32,
+    /// The block's start.
+    pub base: usize,
+    /// Its state when it was looked up.
+    pub state: u8,
 }
 
 /// Handed out and not freed.
@@ -35,7 +41,9 @@ pub const DEAD: u8 = 1 << 4;
 pub const HELD: u8 = 1 << 5;
 /// Attributed to a finding already.
 pub const SETTLED: u8 = 1 << 6;
-/// An example of a finding: its holders are looked for.
+/// Until all is marked: a live object with nothing in it to scan.
+pub const QUIET: u8 = 1 << 7;
+/// When all is marked: an example of a finding: its holders are looked for.
 pub const WANTED: u8 = 1 << 7;
 
 /// Bytes from the block's start (behind [`Blocks::header_bytes`]) to the object, by code. CPython 3.8-3.15: `PyGC_Head` is 16 bytes, the pre-header of 3.11+ another 16.
@@ -191,17 +199,20 @@ impl Blocks {
             return None;
         }
         let id = extent.first + index;
-        // SAFETY: below the number after the span's last block, and so below the total, which is the length of state.
-        if unsafe { *self.state.get_unchecked(id as usize) } & LIVE == 0 {
+        let state = self.state(BlockId(id));
+        if state & LIVE == 0 {
             return None;
         }
-        Some(Hit { word, id: BlockId(id), span, index })
+        let base = extent.base + index as usize * extent.block_bytes;
+        Some(Hit { word, id: BlockId(id), span, index, base, state })
     }
 
     /// The state bits of a block.
     #[inline]
     pub fn state(&self, id: BlockId) -> u8 {
-        self.state.get(id.0 as usize).copied().unwrap_or(0)
+        let cell = self.state.cell(id.0 as usize);
+        // SAFETY: inside the array.
+        if cell.is_null() { 0 } else { unsafe { AtomicU8::from_ptr(cell) }.load(Relaxed) }
     }
 
     /// Sets bits.
@@ -260,10 +271,23 @@ impl Blocks {
         (self.state(id) & OBJECT) >> OBJECT_SHIFT
     }
 
+    /// How long the blocks are where an address leads to, if there are any; it may be a free one.
+    #[inline]
+    pub fn bytes_around(&self, address: usize) -> Option<usize> {
+        let place = *self.granules.get(address.wrapping_sub(self.low) / GRANULE)?;
+        if place == 0 { None } else { self.spans.get(place as usize).map(|s| s.block_bytes) }
+    }
+
     /// Address of the object in a block, if it has one.
     #[inline]
     pub fn object(&self, id: BlockId, base: usize) -> Option<usize> {
-        let code = self.object_code(id);
+        self.object_in_state(self.state(id), base)
+    }
+
+    /// Address of the object in a block of this state, if it has one.
+    #[inline]
+    pub fn object_in_state(&self, state: u8, base: usize) -> Option<usize> {
+        let code = (state & OBJECT) >> OBJECT_SHIFT;
         (code != 0).then(|| base + self.header_bytes + OBJECT_OFFSETS[code as usize])
     }
 
@@ -315,7 +339,7 @@ impl Blocks {
     /// Notes something of the object model's about a block that has no object, whatever may seem to begin there; 0 is nothing. The last note
     /// stands.
     pub fn set_note(&mut self, id: BlockId, note: u32) {
-        self.clear(id, OBJECT | DEAD);
+        self.clear(id, OBJECT | DEAD | QUIET);
         if let Some(n) = self.counts.get_mut(id.0 as usize) {
             n.owned = note;
         }
@@ -327,18 +351,53 @@ impl Blocks {
         if self.state(id) & OBJECT == 0 { self.owned(id) } else { 0 }
     }
 
-    /// Counts a word that leads into a block, if it names the block's object.
+    /// Counts a word that equals a block's object's address. One thread at a time.
     #[inline]
-    pub fn count_word(&mut self, hit: Hit, object: usize) {
-        let at = hit.id.0 as usize;
-        if hit.word == object {
-            if let Some(n) = self.counts.get_mut(at) {
-                n.words += 1;
-            }
-        } else if hit.word & !7 == object
-            && let Some(n) = self.tagged.get_mut(at)
-        {
-            *n += 1;
+    pub fn count_word(&self, id: BlockId) {
+        let cell = self.counts.cell(id.0 as usize);
+        if !cell.is_null() {
+            // SAFETY: inside the array. Others may read what stands beside it meanwhile.
+            let words = unsafe { AtomicU32::from_ptr(&raw mut (*cell).words) };
+            words.store(words.load(Relaxed) + 1, Relaxed);
         }
+    }
+
+    /// Counts a word that equals it but for the low three bits.
+    #[inline]
+    pub fn count_tagged(&self, id: BlockId) {
+        let cell = self.tagged.cell(id.0 as usize);
+        if !cell.is_null() {
+            // SAFETY: inside the array.
+            unsafe { AtomicU32::from_ptr(cell) }.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Adds words that were counted elsewhere.
+    pub fn add_words(&mut self, words: &[u32]) {
+        for (counts, more) in self.counts.iter_mut().zip(words) {
+            counts.words += more;
+        }
+    }
+
+    /// Clears bits of all blocks.
+    pub fn clear_all(&mut self, bits: u8) {
+        self.state.iter_mut().for_each(|s| *s &= !bits);
+    }
+
+    /// Sets bits while others may do the same. With `alone` nobody does; then it costs less.
+    #[inline]
+    pub fn set_shared(&self, id: BlockId, bits: u8, alone: bool) -> u8 {
+        let cell = self.state.cell(id.0 as usize);
+        if cell.is_null() {
+            return bits;
+        }
+        // SAFETY: inside the array.
+        let state = unsafe { AtomicU8::from_ptr(cell) };
+        if !alone {
+            return state.fetch_or(bits, Relaxed);
+        }
+        let old = state.load(Relaxed);
+        state.store(old | bits, Relaxed);
+        old
     }
 }

@@ -6,8 +6,10 @@
 //! Nothing here knows CPython. What of a block counts is asked of a [`Shapes`].
 
 pub mod blocks;
+pub mod exchange;
 pub mod scan;
 pub mod statics;
+pub mod together;
 pub mod walk;
 
 pub use blocks::{BlockId, Blocks, Hit};
@@ -109,8 +111,14 @@ pub trait Shapes {
     /// Where the one part of a destroyed object starts that it still owns on its free list, if there is one.
     fn kept_by_dead(&self, blocks: &Blocks, id: BlockId, base: usize) -> Option<usize>;
 
-    /// Whether a word that leads to `hit` points without owning, although it stands in a strong part.
-    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool;
+    /// Whether a word that leads to `hit`, the block of this object, points without owning, although it stands in a strong part.
+    fn is_weak_word(&self, hit: Hit, object: usize) -> bool;
+
+    /// The same of any block.
+    #[inline]
+    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool {
+        blocks.object_in_state(hit.state, hit.base).is_some_and(|object| self.is_weak_word(hit, object))
+    }
 }
 
 /// Everything is a strong word: for programs without an object model.
@@ -125,7 +133,7 @@ impl Shapes for Opaque {
         None
     }
 
-    fn is_weak(&self, _blocks: &Blocks, _hit: Hit) -> bool {
+    fn is_weak_word(&self, _hit: Hit, _object: usize) -> bool {
         false
     }
 }

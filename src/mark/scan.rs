@@ -1,6 +1,7 @@
 //! The scan: words in, blocks out.
 
-use super::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT};
+use super::blocks::{DEAD, HELD, MARKED, QUIET};
+use super::exchange::Exchange;
 use super::{BlockId, Blocks, Hit, Parts, Shapes, Statics, Walk};
 use crate::meta::Array;
 
@@ -25,6 +26,12 @@ impl Frontier {
         }
     }
 
+    /// How many there are.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Takes the block that came last.
     #[inline]
     pub fn pop(&mut self) -> Option<(u32, u32)> {
@@ -36,16 +43,20 @@ impl Frontier {
 /// Blocks between being taken from the frontier and being scanned: meanwhile their memory comes.
 const RING: usize = 16;
 
-/// The marking of one snapshot.
+/// Bytes scanned before looking whether somebody else has nothing to do.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// The marking of one snapshot, or one thread's part of it.
 pub struct Marker<'a, S: Shapes> {
-    /// The blocks.
-    pub blocks: &'a mut Blocks,
-    /// The counters of objects in modules' data.
-    pub statics: &'a mut Statics,
-    /// The object model.
-    pub shapes: &'a S,
+    blocks: &'a Blocks,
+    statics: &'a mut Statics,
+    shapes: &'a S,
     frontier: Frontier,
     parts: Parts,
+    /// What is shared with another thread, if there is one.
+    exchange: Option<&'a Exchange>,
+    /// Words of blocks' objects, if another thread counts them in the blocks.
+    pub(super) apart: Option<Array<u32>>,
     /// Words read.
     pub words_read: u64,
 }
@@ -62,10 +73,16 @@ struct Scan {
 }
 
 impl<'a, S: Shapes> Marker<'a, S> {
-    /// Ready to mark; `None` without memory for the frontier.
-    pub fn new(blocks: &'a mut Blocks, statics: &'a mut Statics, shapes: &'a S) -> Option<Self> {
+    /// Ready to mark; `None` without memory for the frontier. Nobody else may use the blocks meanwhile but markers that share the exchange.
+    pub fn new(
+        blocks: &'a Blocks,
+        statics: &'a mut Statics,
+        shapes: &'a S,
+        exchange: Option<&'a Exchange>,
+        apart: Option<Array<u32>>,
+    ) -> Option<Self> {
         let frontier = Frontier::new(blocks)?;
-        Some(Marker { blocks, statics, shapes, frontier, parts: Parts::default(), words_read: 0 })
+        Some(Marker { blocks, statics, shapes, frontier, parts: Parts::default(), exchange, apart, words_read: 0 })
     }
 
     /// Scans one part of a root: counts its words and marks what they lead to.
@@ -77,8 +94,18 @@ impl<'a, S: Shapes> Marker<'a, S> {
         unsafe { self.scan(start, end, Scan { dead: false, reaching: true, from: None }) };
     }
 
-    /// Scans every block that has been reached, until none is left.
+    /// Scans every block that has been reached, until none is left; with others, until none of them has any left.
     pub fn reach(&mut self) {
+        loop {
+            self.reach_own();
+            match self.exchange {
+                Some(exchange) if exchange.take(&mut self.frontier) => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn reach_own(&mut self) {
         let mut ring = [(0u32, 0u32); RING];
         let (mut oldest, mut count) = (0, 0);
         loop {
@@ -100,9 +127,9 @@ impl<'a, S: Shapes> Marker<'a, S> {
         }
     }
 
-    /// Scans every live block that was not reached: counts its words, and notes which unreached blocks they hold.
-    pub fn count_the_rest(&mut self) {
-        let mut walk = Walk::over(LIVE | MARKED, LIVE);
+    /// Scans every live block of a walk that was not reached: counts its words, and notes which unreached blocks they hold. When all that can be is
+    /// reached.
+    pub fn count_the_rest(&mut self, mut walk: Walk) {
         while let Some(at) = walk.next(self.blocks) {
             self.block(at.id, at.base, at.bytes, false);
         }
@@ -131,40 +158,61 @@ impl<'a, S: Shapes> Marker<'a, S> {
         self.words_read += (end - start) as u64 / 8;
         let mut at = start;
         while at < end {
-            // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
-            let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-            // The heap's bounds may enclose modules: only what resolves is a block.
-            if let Some(hit) = self.blocks.resolve(word) {
-                self.found(hit, how);
-            } else if word >= 4096 && !how.dead {
-                self.statics.count_word(word);
+            let piece_end = end.min(at + PIECE_BYTES);
+            while at < piece_end {
+                // SAFETY: the caller vouches for the range. Volatile: the memory belongs to the program and is typed differently there.
+                let word = unsafe { core::ptr::read_volatile(at as *const usize) };
+                // The heap's bounds may enclose modules: only what resolves is a block.
+                if let Some(hit) = self.blocks.resolve(word) {
+                    self.found(hit, how);
+                } else if word >= 4096 && !how.dead {
+                    self.statics.count_word(word);
+                }
+                at += 8;
             }
-            at += 8;
+            if let Some(exchange) = self.exchange {
+                exchange.offer(&mut self.frontier);
+            }
         }
     }
 
     #[inline]
     fn found(&mut self, hit: Hit, how: Scan) {
-        let state = self.blocks.state(hit.id);
-        if state & OBJECT != 0 {
+        let state = hit.state;
+        if let Some(object) = self.blocks.object_in_state(state, hit.base) {
             // A destroyed object owns no object any more; raw memory it keeps for its next life stays reachable.
-            if how.dead && state & DEAD == 0 || self.shapes.is_weak(self.blocks, hit) {
+            if how.dead && state & DEAD == 0 || self.shapes.is_weak_word(hit, object) {
                 return;
             }
-            let base = self.blocks.extent_in(hit.span, hit.index).0;
-            if !how.dead
-                && let Some(object) = self.blocks.object(hit.id, base)
-            {
-                self.blocks.count_word(hit, object);
+            if !how.dead {
+                self.count(hit, object);
             }
         }
+        let alone = self.exchange.is_none();
         if how.reaching {
-            if state & MARKED == 0 {
-                self.blocks.set(hit.id, MARKED);
+            let first = state & MARKED == 0 && self.blocks.set_shared(hit.id, MARKED, alone) & MARKED == 0;
+            if first && state & QUIET == 0 {
                 self.frontier.push(hit.span, hit.index);
             }
         } else if state & (MARKED | HELD) == 0 && how.from != Some(hit.id) {
-            self.blocks.set(hit.id, HELD);
+            self.blocks.set_shared(hit.id, HELD, alone);
+        }
+    }
+
+    /// Counts a word that leads into a block, if it names the block's object.
+    #[inline]
+    fn count(&mut self, hit: Hit, object: usize) {
+        if hit.word == object {
+            match &mut self.apart {
+                None => self.blocks.count_word(hit.id),
+                Some(words) => {
+                    if let Some(n) = words.get_mut(hit.id.0 as usize) {
+                        *n += 1;
+                    }
+                }
+            }
+        } else if hit.word & !7 == object {
+            self.blocks.count_tagged(hit.id);
         }
     }
 }

@@ -41,6 +41,23 @@ impl Statics {
         Some(Statics { ranges, range_count, words: Array::new(total.max(1))?, owned: Array::new(total.max(1))?, low, high })
     }
 
+    /// Counters of the same addresses for another thread to count words in.
+    pub fn twin(&self) -> Option<Statics> {
+        let mut ranges = Array::<Range>::new(self.ranges.len())?;
+        ranges.copy_from_slice(&self.ranges);
+        let (words, owned) = (Array::new(self.words.len())?, Array::new(1)?);
+        Some(Statics { ranges, range_count: self.range_count, words, owned, low: self.low, high: self.high })
+    }
+
+    /// Adds the words that another thread counted.
+    pub fn absorb(&mut self, twin: &Statics) {
+        for (words, &more) in self.words.iter_mut().zip(twin.words.iter()) {
+            if more > 0 {
+                *words += more;
+            }
+        }
+    }
+
     /// The counter of an address, if it lies in a segment and is aligned.
     #[inline]
     pub fn slot(&self, address: usize) -> Option<usize> {

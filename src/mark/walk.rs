@@ -4,8 +4,10 @@ use super::{BlockId, Blocks};
 use crate::meta::Array;
 
 /// A walk over the blocks in order, of which it takes those whose state is right. It borrows nothing: what it has not come to may change.
+#[derive(Clone, Copy)]
 pub struct Walk {
     next: u32,
+    end: u32,
     span: u32,
     mask: u8,
     wanted: u8,
@@ -29,12 +31,17 @@ pub struct Stop {
 impl Walk {
     /// Over the blocks whose state has in the bits of `mask` what `wanted` has.
     pub fn over(mask: u8, wanted: u8) -> Walk {
-        Walk { next: 0, span: 1, mask, wanted }
+        Walk { next: 0, end: u32::MAX, span: 1, mask, wanted }
     }
 
     /// From this number on.
     pub fn starting_at(self, next: u32) -> Walk {
         Walk { next, ..self }
+    }
+
+    /// Up to this number, and without it.
+    pub fn ending_before(self, end: u32) -> Walk {
+        Walk { end, ..self }
     }
 
     /// Leaves out the rest of the span in which it stands.
@@ -45,7 +52,7 @@ impl Walk {
     /// The next block.
     #[inline]
     pub fn next(&mut self, blocks: &Blocks) -> Option<Stop> {
-        let id = self.find(&blocks.state)?;
+        let id = self.find(&blocks.state).filter(|&id| id < self.end)?;
         self.next = id + 1;
         while self.span + 1 < blocks.span_places && blocks.past(self.span) <= id {
             self.span += 1;

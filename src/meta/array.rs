@@ -41,6 +41,13 @@ impl<T: Zeroed> Array<T> {
         (!start.is_null()).then_some(Array { start: start.cast(), len, marker: PhantomData })
     }
 
+    /// Where a value stands, for those who share it by atomic access; null beyond the end.
+    #[inline]
+    pub fn cell(&self, at: usize) -> *mut T {
+        // SAFETY: below len, so inside the mapping.
+        if at < self.len { unsafe { self.start.add(at) } } else { core::ptr::null_mut() }
+    }
+
     /// All values.
     #[inline]
     pub fn as_slice(&self) -> &[T] {

@@ -7,7 +7,7 @@ use super::layout;
 use super::runtime::Runtime;
 use super::tables::{self, Table};
 use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
-use crate::mark::blocks::{DEAD, LIVE, OBJECT, OBJECT_OFFSETS};
+use crate::mark::blocks::{DEAD, LIVE, OBJECT, OBJECT_OFFSETS, QUIET};
 use crate::mark::{BlockId, Blocks, Statics, Walk};
 use crate::meta::Array;
 use crate::roots::loader;
@@ -117,6 +117,9 @@ impl Model {
         }
         blocks.set_object(id, code);
         self.objects += 1;
+        if info.species == Species::Leaf && !info.heap && info.prefix_bytes == 0 {
+            blocks.set(id, QUIET);
+        }
         if info.container != Container::None || info.managed_dict || info.species == Species::Str {
             // SAFETY: a live object.
             unsafe { self.note_tables(blocks, &info, object) };

@@ -38,12 +38,9 @@ impl Shapes for Model {
         self.info(object).is_some_and(|t| t.heap).then_some(object + OB_TYPE)
     }
 
-    fn is_weak(&self, blocks: &Blocks, hit: Hit) -> bool {
-        let base = blocks.extent_in(hit.span, hit.index).0;
-        let Some(object) = blocks.object(hit.id, base) else {
-            return false;
-        };
-        object > base && weakref_hooks::is_gc_link(hit.word, object)
+    #[inline]
+    fn is_weak_word(&self, hit: Hit, object: usize) -> bool {
+        object > hit.base && weakref_hooks::is_gc_link(hit.word, object)
     }
 }
 

@@ -271,7 +271,17 @@ impl Types {
     }
 
     /// The type at an address, if a type object lies there: the closure of "its type is `type`, or a type that makes types".
+    #[inline]
     pub fn at(&mut self, blocks: &Blocks, statics: &Statics, address: usize) -> Option<TypeId> {
+        // What lies in a block too short for one is none. Most words that are asked for are links of the collector's to short blocks.
+        if blocks.bytes_around(address).is_some_and(|bytes| bytes < TYPE_BYTES_MIN) {
+            return None;
+        }
+        if address & 7 == 0
+            && let Some(id) = self.known(address)
+        {
+            return Some(id);
+        }
         self.at_depth(blocks, statics, address, 4)
     }
 

@@ -12,6 +12,7 @@ pub mod raw;
 pub mod registers;
 pub mod restart;
 pub mod sealed;
+pub mod second;
 pub mod shared;
 pub mod stop;
 pub mod stop_signal;
