@@ -12,7 +12,7 @@ use super::{Trigger, census_file, plain, records, suppressions};
 use crate::meta::{self, Array, Mark};
 use crate::roots::threads::Thread;
 use crate::sys::text::{STDERR, Writer};
-use crate::sys::{clock, guard, own_stack, process, sealed};
+use crate::sys::{clock, guard, own_stack, process, sealed, shared};
 
 /// Audits the snapshot and ends the process with one of [`status`].
 ///
@@ -37,7 +37,7 @@ pub fn main(
             }
             None => status::NO_MEMORY,
         };
-        handoff.done.store(1, Ordering::Release);
+        shared::set_and_wake(&handoff.done);
         process::exit(status)
     });
 }

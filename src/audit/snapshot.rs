@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::{Failure, Trigger, child, frozen, suspects};
 use crate::python::block_labels;
 use crate::sys::process::{self, Ended};
-use crate::sys::shared::Shared;
+use crate::sys::shared::{self, Shared};
 use crate::sys::text::Writer;
 use crate::sys::{clock, text};
 
@@ -136,7 +136,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
         RUNNING.store(child, Ordering::Release);
         return Ok(0);
     }
-    let ended = wait(child, settings.deadline_s);
+    let ended = wait(child, settings.deadline_s, Some(&handoff.done));
     let by_itself = handoff.done.load(Ordering::Acquire) != 0 || !matches!(ended, Ended::Exited(_) | Ended::Signalled(_));
     if !by_itself && suspects::add(handoff.traversing.load(Ordering::Acquire)) {
         return Err(Attempt::Again);
@@ -149,7 +149,7 @@ fn audit(trigger: Trigger, stack_pointer: usize, settings: &'static Settings) ->
 pub fn finish_running(settings: &'static Settings) {
     let child = RUNNING.swap(0, Ordering::AcqRel);
     if child > 0 {
-        let _ = conclude(wait(child, settings.deadline_s), Trigger::Signal, settings);
+        let _ = conclude(wait(child, settings.deadline_s, None), Trigger::Signal, settings);
     }
 }
 
@@ -165,7 +165,8 @@ pub fn note_failing() {
     FAILED.store(true, Ordering::Release);
 }
 
-fn wait(child: i32, deadline_s: u32) -> Ended {
+/// Waits for a child's end. `done`: what it sets when it has only to end.
+fn wait(child: i32, deadline_s: u32, done: Option<&AtomicU32>) -> Ended {
     let deadline = clock::monotonic_ns() + u64::from(deadline_s) * 1_000_000_000;
     let mut pause_ns = 100_000;
     loop {
@@ -175,7 +176,11 @@ fn wait(child: i32, deadline_s: u32) -> Ended {
                 return Ended::Running;
             }
             Ended::Running => {
-                clock::sleep_ns(pause_ns);
+                match done {
+                    Some(done) if done.load(Ordering::Acquire) != 0 => clock::sleep_ns(100_000),
+                    Some(done) => shared::wait_while_zero(done, pause_ns),
+                    None => clock::sleep_ns(pause_ns),
+                }
                 pause_ns = (pause_ns + pause_ns / 4).min(5_000_000);
             }
             ended => return ended,

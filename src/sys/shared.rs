@@ -1,5 +1,9 @@
 //! Memory shared between the program and its snapshot child: how results come back. Never a root: the mappings are not private.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::raw::syscall6;
+
 /// A page shared between the program and its snapshot child.
 pub struct Shared<T: 'static>(&'static T);
 
@@ -26,6 +30,20 @@ impl<T: Sync> Shared<T> {
         // SAFETY: fresh, page-aligned, zeroed (the caller vouches for T), never unmapped before drop.
         Some(Shared(unsafe { &*p.cast::<T>() }))
     }
+}
+
+/// Waits until a word in shared memory is no longer 0, or `timeout_ns` (less than a second), or for no reason.
+pub fn wait_while_zero(word: &AtomicU32, timeout_ns: u32) {
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: i64::from(timeout_ns) };
+    // SAFETY: both outlive the call. Not a private futex: another process wakes.
+    unsafe { syscall6(libc::SYS_futex, word.as_ptr() as usize, libc::FUTEX_WAIT as usize, 0, &raw const timeout as usize, 0, 0) };
+}
+
+/// Makes a word in shared memory 1, and wakes who waits for it.
+pub fn set_and_wake(word: &AtomicU32) {
+    word.store(1, Ordering::Release);
+    // SAFETY: the word outlives the call.
+    unsafe { syscall6(libc::SYS_futex, word.as_ptr() as usize, libc::FUTEX_WAKE as usize, i32::MAX as usize, 0, 0, 0) };
 }
 
 impl<T> core::ops::Deref for Shared<T> {
