@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::interpreters::{self, Interpreter};
 use support::process::{Outcome, Program};
-use support::{compile, shim};
+use support::{compile, report, shim};
 
 /// The newest interpreter runs the oracle, each in turn is looked at.
 fn oracle(interpreter: &Interpreter, more: &[&str]) -> Outcome {
@@ -57,4 +57,35 @@ fn the_slow_census_disagrees_where_it_counts_otherwise() {
     assert_eq!(outcome.status.code(), Some(1), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stdout.contains("different: words: "), "{}", outcome.stdout);
     assert!(!outcome.stdout.contains("different: refcount: "), "{}", outcome.stdout);
+}
+
+/// Two threads find what one finds: the same numbers of every object, word for word.
+#[test]
+fn marking_by_two_threads_counts_what_marking_by_one_counts() {
+    for interpreter in interpreters::with_headers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let census = folder.path().join("census");
+        let program = interpreter.program().arg(shim::package().join("harness/programs/census_markers.py"));
+        let program = program.env("GCSHIM_CENSUS", &census).env("GCSHIM_AUDIT", "never");
+        let outcome = Program::timeout(program, Duration::from_secs(300)).with_shim().run();
+        assert!(outcome.succeeded(), "{}", outcome.describe());
+        if outcome.stdout.trim() == "1" {
+            eprintln!("one processor: nothing to compare");
+            return;
+        }
+        let text = std::fs::read_to_string(&census).expect("a census");
+        let mut runs: Vec<Vec<&str>> = Vec::new();
+        for line in text.lines() {
+            match runs.last_mut() {
+                Some(run) if !line.contains("\"kind\":\"census\"") => run.push(line),
+                _ => runs.push(Vec::new()),
+            }
+        }
+        let [one, two] = &runs[..] else { panic!("{} censuses", runs.len()) };
+        assert!(one.len() > 100_000, "{} lines: too few for a second thread", one.len());
+        let different: Vec<_> = one.iter().zip(two).filter(|(a, b)| a != b).take(5).collect();
+        assert!(one.len() == two.len() && different.is_empty(), "{}: {different:#?}", interpreter.label());
+        let words = |at: usize| &report::of_kind(&outcome.records, "audit")[at]["words"];
+        assert_eq!(words(0), words(1), "{}", interpreter.label());
+    }
 }

@@ -14,6 +14,7 @@ pub mod naming;
 pub mod objects;
 pub mod runtime;
 pub mod shapes;
+mod species;
 pub mod tables;
 pub mod traverse;
 pub mod types;
