@@ -323,9 +323,10 @@ unsafe fn is_plausible(blocks: &Blocks, statics: &Statics, object: usize, gc: bo
     if next == 0 {
         return true;
     }
-    // Tracked: the next node's prev word leads back (its low two bits are flags).
-    next & 7 == 0
+    // Tracked: the next node's prev word leads back (its low two bits are flags). A generation's head may lie at 4 behind a multiple of 8: later
+    // releases of 3.13 declare `PyGC_Head` as aligned to 4 (pycore_gc.h).
+    next & 3 == 0
         && (blocks.resolve(next).is_some() || statics.contains(next))
         // SAFETY: a node in a live block or a writable segment.
-        && unsafe { read(next + 8) } & !3 == head
+        && unsafe { ((next + 8) as *const usize).read_unaligned() } & !3 == head
 }
