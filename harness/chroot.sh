@@ -54,7 +54,7 @@ for case in main_thread other_thread; do check 0 '^failing 1$' root_dyntls $case
 for case in program_zeroed program_initialised library_zeroed library_initialised; do
     check 0 '^failing 1$' root_globals $case 7 /gcshim/root_globals_library.so
 done
-for case in anonymous reserved private_file program_break; do check 0 '^failing 1$' root_mappings $case 7; done
+for case in anonymous reserved private_file guarded program_break; do check 0 '^failing 1$' root_mappings $case 7; done
 include=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
 suffix=$(python3 -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 gcc -g -shared -fPIC "-I$include" -o "leaky$suffix" example/leaky.c || wrong=$((wrong + 1))

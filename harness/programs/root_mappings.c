@@ -1,5 +1,5 @@
 /* Blocks that only memory holds which the program mapped for itself, as other allocators, coroutine libraries and compilers of machine
- * code do: anonymous, far inside a large reservation, a private copy of a file, and behind the program break. */
+ * code do: anonymous, far inside a large reservation, a private copy of a file, behind a guard page, and behind the program break. */
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -36,6 +36,22 @@ static int private_file(void)
     return hold_in(memory);
 }
 
+/* Behind a page that nobody may read, in a mapping that is readable for all that /proc says. Kernels before 6.13 do not know such pages. */
+static int guarded(void)
+{
+    char *memory = mmap(NULL, 64 * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    madvise(memory + 16 * 1024, 4096, 102 /* MADV_GUARD_INSTALL */);
+    /* A smaller one, and one that ends with such a page. */
+    char *smaller = mmap(NULL, 12 * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (smaller == MAP_FAILED)
+        abort();
+    madvise(smaller, 4096, 102);
+    madvise(smaller + 8 * 1024, 4096, 102);
+    return hold_in(memory + 20 * 1024);
+}
+
 static int program_break(void)
 {
     char *memory = sbrk(64 * 1024);
@@ -45,7 +61,7 @@ static int program_break(void)
 int main(int argc, char **argv)
 {
     static const struct root_case cases[] = {
-        {"anonymous", anonymous}, {"reserved", reserved}, {"private_file", private_file}, {"program_break", program_break},
+        {"anonymous", anonymous}, {"reserved", reserved}, {"private_file", private_file}, {"guarded", guarded}, {"program_break", program_break},
         {NULL, NULL},
     };
     return run_case(argc, argv, cases);

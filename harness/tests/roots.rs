@@ -142,7 +142,8 @@ fn globals() {
 
 #[test]
 fn mappings() {
-    root("mappings", false).prove(&[("anonymous", 20), ("reserved", 20), ("private_file", 20), ("program_break", 20)]);
+    let cases = [("anonymous", 20), ("reserved", 20), ("private_file", 20), ("guarded", 20), ("program_break", 20)];
+    root("mappings", false).prove(&cases);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 use core::ffi::CStr;
 
+use crate::sys::raw;
+
 /// Where glibc keeps things. All zero on a C library that does not say: then nothing is known of stacks, and they are scanned whole.
 #[derive(Clone, Copy)]
 pub struct ControlBlock {
@@ -16,6 +18,8 @@ pub struct ControlBlock {
     tid: usize,
     /// Bytes of static thread-local storage that every thread has, what is set aside for later libraries included; 0 if not known.
     pub static_tls_bytes: usize,
+    /// Stacks are guarded by marking pages (`MADV_GUARD_INSTALL`, from glibc 2.42 on): their mappings run into one another.
+    pub guards_are_marked: bool,
 }
 
 /// `specific_1stblock`: 32 pairs of words, right before `specific` (nptl/descr.h).
@@ -52,6 +56,7 @@ impl ControlBlock {
                 _ => 0,
             },
             static_tls_bytes: static_tls_bytes().and_then(|all| all.checked_sub(bytes)).unwrap_or(0),
+            guards_are_marked: minor_version().is_some_and(|minor| minor >= 42),
         }
     }
 
@@ -110,7 +115,7 @@ impl ControlBlock {
         // glibc aligns down by at least 64 (allocate_stack); more for a program whose thread-local storage wants it.
         let thread_pointer = [64usize, 128, 256, 4096].into_iter().map(|a| (high - self.bytes) & !(a - 1)).find(|&tp| {
             // SAFETY: inside the range, of which at least 16 KiB are there. tcbhead_t: the word at 0 is the block's own address, and so is `self` at 16.
-            tp > low && unsafe { *(tp as *const usize) == tp && *((tp + 16) as *const usize) == tp }
+            tp > low && raw::is_readable(tp) && unsafe { *(tp as *const usize) == tp && *((tp + 16) as *const usize) == tp }
         })?;
         // SAFETY: the control block lies inside the range. The kernel clears `tid` when the thread is gone.
         let gone = unsafe { *((thread_pointer + self.tid) as *const i32) } <= 0;
@@ -133,6 +138,16 @@ pub unsafe fn dynamic_vector(control: &ControlBlock, thread_pointer: usize) -> O
     // SAFETY: glibc keeps the entry count right before the vector.
     let entries = unsafe { *((vector - 16) as *const usize) };
     (entries < 1 << 20).then_some((vector - 16, vector + 16 * (entries + 1)))
+}
+
+/// Of glibc 2.x, the x.
+fn minor_version() -> Option<u32> {
+    let function = symbol(c"gnu_get_libc_version")?;
+    // SAFETY: glibc's function takes nothing and answers a constant string (gnu/libc-version.h).
+    let text =
+        unsafe { CStr::from_ptr(core::mem::transmute::<*mut libc::c_void, extern "C" fn() -> *const libc::c_char>(function)()) };
+    let digits = text.to_bytes().strip_prefix(b"2.")?.iter().take_while(|b| b.is_ascii_digit());
+    Some(digits.fold(0, |n, &digit| n * 10 + u32::from(digit - b'0')))
 }
 
 fn symbol(name: &CStr) -> Option<*mut libc::c_void> {

@@ -152,11 +152,19 @@ impl RootSet {
                 if low != usize::MAX {
                     claims.add(m.start, low, Class::Dead);
                 }
-            } else if m.write && m.read && m.private && m.anonymous && below.1 == m.start {
-                // SAFETY: a readable mapping of this process, from its own list.
-                if let Some(tp) = unsafe { sources.control.dead_thread(m.start, m.end) } {
-                    // The control block stays: it has what a join will return, and the vector that a later thread will use.
-                    claims.add(m.start, tp, Class::Dead);
+            } else if m.write && m.read && m.private && m.anonymous {
+                let mut claim = |low: usize, high: usize| {
+                    // SAFETY: a readable part of a mapping of this process, from its own list.
+                    if let Some(tp) = unsafe { sources.control.dead_thread(low, high) } {
+                        // The control block stays: it has what a join will return, and the vector that a later thread will use.
+                        claims.add(low, tp, Class::Dead);
+                    }
+                };
+                if below.1 == m.start {
+                    claim(m.start, m.end);
+                }
+                if sources.control.guards_are_marked {
+                    self.resident.for_each_guarded_part(m.start, m.end, &mut claim);
                 }
             }
         });

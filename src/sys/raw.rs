@@ -46,6 +46,16 @@ pub fn sleep_ns(nanoseconds: i64) {
     unsafe { syscall6(libc::SYS_nanosleep, time.as_ptr() as usize, 0, 0, 0, 0, 0) };
 }
 
+/// Whether the kernel can read the word at `address`: it cannot where nothing is mapped, and on a guard page (`MADV_GUARD_INSTALL`, Linux 6.13), which
+/// `/proc/self/maps` does not tell from its surroundings. `true` also if the kernel would not say. Changes nothing.
+pub fn is_readable(address: usize) -> bool {
+    // Not one of the three things to do with a mask: the kernel fetches the new mask first, and then refuses.
+    const NO_SUCH_THING: usize = 0xff;
+    // SAFETY: nothing is written.
+    let answer = unsafe { syscall6(libc::SYS_rt_sigprocmask, NO_SUCH_THING, address, 0, 8, 0, 0) };
+    answer != -(libc::EFAULT as isize)
+}
+
 /// Fills `out` with random bytes as far as the kernel gives them without waiting; `false` if it gave fewer.
 pub fn random_bytes(out: &mut [u8]) -> bool {
     const GRND_NONBLOCK: usize = 1;
