@@ -112,10 +112,13 @@ fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Res
     let runtime = Runtime::get().filter(|r| r.initialized());
     let gil = runtime.is_some_and(Runtime::holds_gil);
     let thread_pointer = stop::thread_pointer();
-    let modules = Modules::gather(thread_pointer).ok_or("memory")?;
+    let blocked = block_signals();
+    let Some(modules) = Modules::gather(thread_pointer) else {
+        restore_signals(&blocked);
+        return Err("memory");
+    };
     let control = ControlBlock::look_up();
     let started_ns = clock::monotonic_ns();
-    let blocked = block_signals();
     heap::lock_all();
     let Some(world) = stop::stop_world() else {
         // SAFETY: taken above.

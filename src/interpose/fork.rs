@@ -11,21 +11,27 @@
 use crate::audit::{frozen, histogram, snapshot};
 use crate::collect::cycle;
 use crate::heap;
+use crate::roots::modules;
 use crate::sys::exec_gate::GATE;
 
 extern "C" fn prepare() {
+    modules::end_questions();
     heap::lock_all();
 }
 
 extern "C" fn parent() {
     // SAFETY: taken by prepare, on this thread.
-    unsafe { heap::unlock_all() };
+    unsafe {
+        heap::unlock_all();
+        modules::allow_questions();
+    }
 }
 
 extern "C" fn child() {
     // SAFETY: taken by prepare, on the thread that this one is the copy of; no other exists here.
     unsafe {
         heap::unlock_all();
+        modules::allow_questions();
         heap::after_fork_in_child();
     }
     snapshot::forget_running();

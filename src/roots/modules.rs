@@ -3,6 +3,7 @@
 use core::ffi::{c_char, c_int, c_void};
 
 use crate::meta::Array;
+use crate::sys::lock::{Ranked, rank};
 
 /// A loaded module.
 #[derive(Clone, Copy)]
@@ -51,8 +52,25 @@ const SEGMENTS_MAX: usize = 32768;
 /// static thread-local storage than this have the rest scanned as part of the stack's mapping.
 const STATIC_TLS_MAX: usize = 1 << 20;
 
+/// Held while the dynamic linker is asked, and by a thread that forks: the linker's own lock, which nobody opens in a child, is not held by us in the child.
+static LINKER: Ranked<{ rank::LINKER }, ()> = Ranked::new(());
+
+/// Waits until no thread asks the dynamic linker, and lets none ask before [`allow_questions`]. For a thread that is about to fork.
+pub fn end_questions() {
+    LINKER.lock_and_keep();
+}
+
+/// The end of [`end_questions`].
+///
+/// # Safety
+/// The calling thread, or the one that it is the copy of, called that.
+pub unsafe fn allow_questions() {
+    // SAFETY: the caller's duty.
+    unsafe { LINKER.release_kept() };
+}
+
 impl Modules {
-    /// Asks the dynamic linker. Not async-signal-safe: call it before the world is stopped.
+    /// Asks the dynamic linker. Not async-signal-safe: call it before the world is stopped, and with signals blocked (a handler might fork).
     pub fn gather(thread_pointer: usize) -> Option<Modules> {
         let mut modules = Modules {
             modules: Array::new(MODULES_MAX)?,
@@ -63,8 +81,10 @@ impl Modules {
             static_tls_bytes: 0,
             thread_pointer,
         };
+        let asking = LINKER.lock();
         // SAFETY: the callback gets the pointer to `modules`, which outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(note_module), (&raw mut modules).cast()) };
+        drop(asking);
         modules.segments[..modules.segment_count].sort_unstable_by_key(|s| s.start);
         Some(modules)
     }

@@ -11,14 +11,16 @@ use super::{raw, tls};
 pub mod rank {
     /// The collector's state: held for a whole step of a collection.
     pub const COLLECTOR: u8 = 0;
+    /// A question to the dynamic linker, which answers it with a lock of its own held.
+    pub const LINKER: u8 = 1;
     /// The list of thread caches.
-    pub const CACHES: u8 = 1;
+    pub const CACHES: u8 = 2;
     /// The lists of slabs without an owner.
-    pub const ABANDONED: u8 = 2;
+    pub const ABANDONED: u8 = 3;
     /// Regions, span records, page map updates.
-    pub const POOL: u8 = 3;
+    pub const POOL: u8 = 4;
     /// The shim's own memory.
-    pub const META: u8 = 4;
+    pub const META: u8 = 5;
 }
 
 /// A spin lock of one rank around a value. The lock is one word of plain memory: a child made by fork or clone inherits its state.
