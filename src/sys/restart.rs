@@ -10,13 +10,13 @@
 //!
 //! How long a call had waited before it was interrupted for the first time, nobody knows; so a wait for a time takes up to that much longer.
 //!
-//! Which call it is, the instructions before the thread's own say: calls made through `syscall(2)` do not show their number there, and fail with `EINTR`
+//! Which call it is, the code around says ([`call_number`]): calls made through `syscall(2)` do not show their number there, and fail with `EINTR`
 //! (in practice futexes, whose users expect it).
 
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use super::raw::syscall6;
-use super::{clock, stop_signal};
+use super::{call_number, clock, stop_signal};
 
 /// The program's signals that wait for this thread to leave our handler.
 struct Waiting {
@@ -192,7 +192,8 @@ pub fn resume_call(context: *mut libc::c_void, tid: i32, stopped_ns: u64) {
         return;
     }
     let behind = if interrupted { rip } else { rip + 2 };
-    let Some(number) = code_before(behind, rip).as_ref().and_then(number_loaded) else { return };
+    // SAFETY: the thread has made a system call there, with this stack.
+    let Some(number) = (unsafe { call_number::of(behind, rip, r[libc::REG_RSP as usize] as usize) }) else { return };
     if !interrupted {
         // The kernel has put it back already. If a signal is waiting that would not have let it, it fails after all.
         if r[RAX] == number && waiting(mask, tid).interrupting {
@@ -212,80 +213,6 @@ pub fn resume_call(context: *mut libc::c_void, tid: i32, stopped_ns: u64) {
         Some(After::Over(error)) => r[RAX] = -i64::from(error),
         None => {}
     }
-}
-
-/// Bytes before the end of a system call instruction in which its number is looked for.
-const CODE: usize = 24;
-
-/// The bytes before an address. The thread may be anywhere, so no page is read but that of its next instruction, unless by asking the kernel.
-#[cfg(target_arch = "x86_64")]
-fn code_before(end: usize, instruction: usize) -> Option<[u8; CODE]> {
-    let start = end.checked_sub(CODE)?;
-    if start >> 12 == instruction >> 12 && (end - 1) >> 12 == instruction >> 12 {
-        // SAFETY: all in the page that the thread executes.
-        return Some(unsafe { core::ptr::read_volatile(start as *const [u8; CODE]) });
-    }
-    let mut code = [0u8; CODE];
-    let to = libc::iovec { iov_base: code.as_mut_ptr().cast(), iov_len: CODE };
-    let from = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: CODE };
-    // SAFETY: the kernel reads as far as there is memory and writes at most the bytes of `code`.
-    let read = unsafe {
-        let (to, from) = (&raw const to as usize, &raw const from as usize);
-        syscall6(libc::SYS_process_vm_readv, libc::getpid() as usize, to, 1, from, 1, 0)
-    };
-    (read == CODE as isize).then_some(code)
-}
-
-/// The number of the system call at the end of `code`, if it is loaded as compilers do: `mov eax, number`, at most three moves into other
-/// registers, `syscall`.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-fn number_loaded(code: &[u8; CODE]) -> Option<i64> {
-    let (before, [0x0f, 0x05]) = code.split_at(CODE - 2) else { return None };
-    (5..before.len()).find_map(|back| {
-        let (prefix, load) = before.split_at(before.len() - back);
-        let [0xb8, n0, n1, 0, 0, moves @ ..] = load else { return None };
-        // With a prefix it would load another register.
-        let plain = prefix.last().is_some_and(|b| b & 0xf0 != 0x40);
-        (plain && are_moves_beside_eax(moves)).then(|| i64::from(u16::from_le_bytes([*n0, *n1])))
-    })
-}
-
-/// Whether the bytes are whole instructions of the forms `mov register, ...` and `xor register, register` that leave RAX alone (Intel SDM volume 2,
-/// 2.1: prefix, opcode, ModRM, SIB, displacement).
-fn are_moves_beside_eax(mut code: &[u8]) -> bool {
-    while let Some((&first, rest)) = code.split_first() {
-        let (prefix, rest) = if first & 0xf0 == 0x40 { (first, rest) } else { (0, code) };
-        let [opcode, tail @ ..] = rest else { return false };
-        if opcode & 0xf8 == 0xb8 {
-            // mov register, number: 8 bytes of it with REX.W.
-            let length = if prefix & 8 != 0 { 8 } else { 4 };
-            if opcode & 7 == 0 && prefix & 1 == 0 || tail.len() < length {
-                return false;
-            }
-            code = &tail[length..];
-            continue;
-        }
-        let [modrm, tail @ ..] = tail else { return false };
-        let (mode, register, memory) = (modrm >> 6, modrm >> 3 & 7, modrm & 7);
-        let written_is_rax = match opcode {
-            0x8b | 0x8d => register == 0 && prefix & 4 == 0,
-            0x89 | 0x31 => mode == 3 && memory == 0 && prefix & 1 == 0,
-            _ => return false,
-        };
-        let sib = usize::from(mode != 3 && memory == 4);
-        let displacement = match mode {
-            1 => 1,
-            2 => 4,
-            0 if memory == 5 => 4,
-            _ => 0,
-        };
-        // A SIB byte without a base brings 4 more; no compiler passes arguments so.
-        if written_is_rax || tail.len() < sib + displacement || sib == 1 && mode == 0 && tail[0] & 7 == 5 {
-            return false;
-        }
-        code = &tail[sib + displacement..];
-    }
-    true
 }
 
 /// What becomes of an interrupted call.
@@ -406,34 +333,5 @@ mod tests {
         let entry = Resumed::of(heir).unwrap();
         assert!(core::ptr::eq(entry, &RESUMED[gone as usize % RESUMED_MAX]) && core::ptr::eq(Resumed::of(heir).unwrap(), entry));
         entry.tid.store(0, Relaxed);
-    }
-
-    #[test]
-    fn a_number_is_believed_only_if_the_code_says_it() {
-        let number = |code: &[u8]| {
-            let mut bytes = [0x90; CODE];
-            bytes[CODE - code.len()..].copy_from_slice(code);
-            number_loaded(&bytes)
-        };
-        // mov eax, 7; syscall
-        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0x0f, 0x05]), Some(7));
-        // mov eax, 270; mov r8, [rsp+8]; syscall: glibc's pselect
-        assert_eq!(number(&[0xb8, 0x0e, 1, 0, 0, 0x4c, 0x8b, 0x44, 0x24, 8, 0x0f, 0x05]), Some(270));
-        // mov eax, 70; mov r10, r12; mov edi, ebx; syscall
-        assert_eq!(number(&[0xb8, 70, 0, 0, 0, 0x4d, 0x89, 0xe2, 0x89, 0xdf, 0x0f, 0x05]), Some(70));
-        // mov eax, 1; mov r8d, 8; xor r9d, r9d; syscall
-        assert_eq!(number(&[0xb8, 1, 0, 0, 0, 0x41, 0xb8, 8, 0, 0, 0, 0x45, 0x31, 0xc9, 0x0f, 0x05]), Some(1));
-        // mov r8d, 8; syscall
-        assert_eq!(number(&[0x41, 0xb8, 8, 0, 0, 0, 0x0f, 0x05]), None);
-        // mov eax, 7; mov eax, ebx; syscall
-        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0x89, 0xd8, 0x0f, 0x05]), None);
-        // mov eax, 7; mov rax, [rsp]; syscall
-        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0x48, 0x8b, 0x04, 0x24, 0x0f, 0x05]), None);
-        // mov eax, 7; call ...; syscall
-        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0xe8, 1, 2, 3, 4, 0x0f, 0x05]), None);
-        // mov eax, 7; int 0x80
-        assert_eq!(number(&[0xb8, 7, 0, 0, 0, 0xcd, 0x80]), None);
-        // mov rax, rdi; ...; syscall: syscall(2)
-        assert_eq!(number(&[0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x0f, 0x05]), None);
     }
 }
