@@ -3,6 +3,7 @@
 //! Each entry says where the defect is, so that it goes when the versions that have it go. Nothing is left out for being inconvenient: what is not
 //! understood has no entry.
 
+use super::{semaphores, snapshot};
 use crate::finalizers::refcount_validator::Verdict;
 use crate::python::objects::Model;
 
@@ -20,6 +21,8 @@ enum What {
     One,
     /// What a sub-interpreter left when it ended.
     LeftByInterpreter,
+    /// A block that is a semaphore from before the process was forked.
+    OfParent,
 }
 
 /// One known defect.
@@ -27,7 +30,7 @@ pub struct Known {
     verdict: Verdict,
     /// First and last minor version that has it.
     minors: (u8, u8),
-    /// `tp_name` of the type, or of a base of it.
+    /// `tp_name` of the type, or of a base of it; of a native block empty.
     type_name: &'static str,
     what: What,
     /// Surplus references it explains at most, of one object.
@@ -61,6 +64,8 @@ const TEST_TYPES: &str =
 const CHANNEL_TYPES: &str = "CPython until 3.11: importing _xxsubinterpreters takes a reference to this type that PyDict_SetItemString does not take over";
 const INTERPRETER_ENDED: &str =
     "CPython 3.9 to 3.11: an interpreter that ends takes a reference to what outlives it, on purpose (gh-92036)";
+
+const LOCK_OF_PARENT: &str = "CPython: in a forked child locks are made anew; the old ones, which a thread that is gone may hold, are left on purpose (bpo-6721, bpo-40089)";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -136,6 +141,14 @@ const KNOWN: &[Known] = &[
     },
     warning("importlib"),
     warning("_bootstrap"),
+    Known {
+        verdict: Verdict::LeakedBlock,
+        minors: (8, 13),
+        type_name: "",
+        what: What::OfParent,
+        references_max: 1,
+        why: LOCK_OF_PARENT,
+    },
 ];
 
 /// The two strings that `is_internal_frame` in _warnings.c makes at the first warning with a stack level above 1.
@@ -197,7 +210,19 @@ pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, off
                 What::Int(value) => model.small_value(object) == Some(value),
                 // SAFETY: findings are made in the snapshot child, guarded.
                 What::LeftByInterpreter => unsafe { model.was_left_by_interpreter(object) },
+                What::OfParent => false,
             }
+    };
+    KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
+}
+
+/// The same for a native block that nothing leads to.
+pub fn find_block(model: &Model, base: usize, bytes: usize) -> u8 {
+    let matches = |known: &Known| {
+        known.verdict == Verdict::LeakedBlock
+            && (known.minors.0..=known.minors.1).contains(&model.runtime.minor)
+            && matches!(known.what, What::OfParent)
+            && semaphores::is_of_parent(base, bytes, snapshot::header_bytes())
     };
     KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
 }

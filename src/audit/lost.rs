@@ -167,7 +167,8 @@ impl Census {
             if state & OBJECT != 0 || (state & HELD != 0 && !held_too) {
                 continue;
             }
-            let key = Key { type_address: 0, what: bytes, known: 0 };
+            let known = self.model.as_ref().map_or(0, |m| known::find_block(m, base, bytes));
+            let key = Key { type_address: 0, what: bytes, known };
             let at = self.findings.add(Verdict::LeakedBlock, key, false, 1, bytes as u64, example(base, id, Numbers::default()));
             self.settle_from(id, frontier, at);
         }

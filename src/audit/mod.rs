@@ -24,6 +24,7 @@ pub mod phases;
 mod plain;
 pub mod records;
 pub mod references;
+pub mod semaphores;
 pub mod settings;
 pub mod snapshot;
 pub mod static_objects;

@@ -2,9 +2,9 @@
 //!
 //! Its own calls among them do not pass through exported names, so each is wrapped. A program's raw system call is not seen.
 
-use core::ffi::{CStr, c_char, c_int};
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use core::ffi::{c_char, c_int};
 
+use super::next::{Next, fail};
 use crate::audit::histogram::{self, Moment};
 use crate::heap::{self, Domain};
 use crate::sys::exec_gate::GATE;
@@ -15,31 +15,9 @@ unsafe extern "C" {
     static environ: Strings;
 }
 
-/// A function of the C library's that does more than the system call.
-struct Next {
-    name: &'static CStr,
-    address: AtomicUsize,
-}
-
-static SEARCHING: Next = Next { name: c"execvp", address: AtomicUsize::new(0) };
-static SEARCHING_WITH_ENVIRONMENT: Next = Next { name: c"execvpe", address: AtomicUsize::new(0) };
-static OF_DESCRIPTOR: Next = Next { name: c"fexecve", address: AtomicUsize::new(0) };
-
-impl Next {
-    fn look_up(&self) {
-        // SAFETY: the name ends with a zero byte.
-        self.address.store(unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) } as usize, Release);
-    }
-
-    /// Its address; 0 if there is none.
-    fn get(&self) -> usize {
-        // Libraries that are initialised before us may ask before we have looked.
-        if self.address.load(Acquire) == 0 {
-            self.look_up();
-        }
-        self.address.load(Acquire)
-    }
-}
+static SEARCHING: Next = Next::new(c"execvp");
+static SEARCHING_WITH_ENVIRONMENT: Next = Next::new(c"execvpe");
+static OF_DESCRIPTOR: Next = Next::new(c"fexecve");
 
 /// Looks the C library's functions up, because a signal handler and a child made by vfork may call ours and may not look up names; and opens the gate.
 pub fn install() {
@@ -51,12 +29,6 @@ pub fn install() {
 fn pass(call: impl FnOnce() -> c_int) -> c_int {
     histogram::write(Moment::Exec);
     GATE.pass(call)
-}
-
-fn fail(errno: c_int) -> c_int {
-    // SAFETY: __errno_location is valid for the calling thread.
-    unsafe { *libc::__errno_location() = errno };
-    -1
 }
 
 unsafe fn exec(path: *const c_char, arguments: Strings, environment: Strings) -> c_int {

@@ -8,7 +8,7 @@
 //! program with threads, POSIX allows no `malloc` in the child. `vfork` and `posix_spawn` share memory and stop the parent's
 //! thread: the child simply uses its cache.
 
-use crate::audit::{frozen, histogram, snapshot};
+use crate::audit::{frozen, histogram, semaphores, snapshot};
 use crate::collect::cycle;
 use crate::heap;
 use crate::roots::modules;
@@ -38,6 +38,7 @@ extern "C" fn child() {
     GATE.begin();
     histogram::after_fork_in_child();
     frozen::forget_taking();
+    semaphores::after_fork_in_child();
     // SAFETY: a child made by fork has one thread.
     unsafe { cycle::after_fork_in_child() };
 }

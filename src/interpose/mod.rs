@@ -23,6 +23,10 @@ mod late_python;
 #[cfg(not(any(test, fuzzing)))]
 mod malloc_family;
 #[cfg(not(any(test, fuzzing)))]
+mod next;
+#[cfg(not(any(test, fuzzing)))]
 mod python_allocators;
+#[cfg(not(any(test, fuzzing)))]
+mod semaphores;
 #[cfg(not(any(test, fuzzing)))]
 mod undone_routing;
