@@ -5,9 +5,6 @@
 
 #include "roots.h"
 
-/* Keeps the compiler from dropping an array that is written and not read. */
-#define STILL_USED(array) __asm__ volatile("" : : "r"(array) : "memory")
-
 static int own_frame(void)
 {
     void *volatile slots[HELD_MAX] = {NULL};
@@ -16,17 +13,6 @@ static int own_frame(void)
     int status = audit();
     STILL_USED(slots);
     return status;
-}
-
-static void *hold_in_frame(void *unused)
-{
-    (void)unused;
-    void *volatile slots[HELD_MAX] = {NULL};
-    fill(slots, held_count);
-    wipe();
-    hold_until_told();
-    STILL_USED(slots);
-    return NULL;
 }
 
 static int thread_frame(void)

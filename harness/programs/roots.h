@@ -39,6 +39,9 @@ static __attribute__((noinline, unused)) void fill(void *volatile *slots, int n)
         slots[i] = new_block(HELD_SIZE);
 }
 
+/* Keeps the compiler from dropping an array that is written and not read. */
+#define STILL_USED(array) __asm__ volatile("" : : "r"(array) : "memory")
+
 /* Overwrites the dead stack below the caller and the registers that calls do not keep: a copy left there is a true root. */
 static __attribute__((noinline, unused)) void wipe(void)
 {
@@ -107,6 +110,18 @@ struct root_case {
 /* What the cases need to know. */
 static __attribute__((unused)) int held_count;
 static __attribute__((unused)) const char *library_path;
+
+/* A holder whose frame has the pointers. */
+static __attribute__((noinline, unused)) void *hold_in_frame(void *unused)
+{
+    (void)unused;
+    void *volatile slots[HELD_MAX] = {NULL};
+    fill(slots, held_count);
+    wipe();
+    hold_until_told();
+    STILL_USED(slots);
+    return NULL;
+}
 
 static __attribute__((unused)) int run_case(int argc, char **argv, const struct root_case *cases)
 {

@@ -45,17 +45,6 @@ static void install(struct sock_filter *code, size_t n)
         install(code, sizeof code / sizeof *code);         \
     } while (0)
 
-static void *hold_in_frame(void *unused)
-{
-    (void)unused;
-    void *volatile slots[HELD_MAX] = {NULL};
-    fill(slots, held_count);
-    wipe();
-    hold_until_told();
-    __asm__ volatile("" : : "r"(slots) : "memory");
-    return NULL;
-}
-
 /* With a second thread, which has to be stopped and whose frame holds something. */
 static int audit_and_go_on(void)
 {

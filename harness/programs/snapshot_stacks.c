@@ -19,7 +19,6 @@
 #include "roots.h"
 
 #define STACK_BYTES (256 * 1024)
-#define STILL_USED(array) __asm__ volatile("" : : "r"(array) : "memory")
 
 static void *mapped(size_t bytes)
 {
@@ -27,17 +26,6 @@ static void *mapped(size_t bytes)
     if (memory == MAP_FAILED)
         abort();
     return memory;
-}
-
-static void *hold_in_frame(void *unused)
-{
-    (void)unused;
-    void *volatile slots[HELD_MAX] = {NULL};
-    fill(slots, held_count);
-    wipe();
-    hold_until_told();
-    STILL_USED(slots);
-    return NULL;
 }
 
 /* Far enough below that no call of the holder's reaches there. */

@@ -16,20 +16,13 @@
 
 #include "roots.h"
 
-#define STILL_USED(array) __asm__ volatile("" : : "r"(array) : "memory")
-
 static void *hold_filled(void *unused)
 {
     (void)unused;
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    void *volatile slots[HELD_MAX] = {NULL};
-    fill(slots, held_count);
-    wipe();
-    hold_until_told();
-    STILL_USED(slots);
-    return NULL;
+    return hold_in_frame(NULL);
 }
 
 static void block_all(void)
@@ -43,12 +36,7 @@ static void *hold_raw(void *unused)
 {
     (void)unused;
     block_all();
-    void *volatile slots[HELD_MAX] = {NULL};
-    fill(slots, held_count);
-    wipe();
-    hold_until_told();
-    STILL_USED(slots);
-    return NULL;
+    return hold_in_frame(NULL);
 }
 
 static int channel[2];
