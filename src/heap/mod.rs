@@ -14,6 +14,7 @@ pub mod free_list;
 pub mod idle;
 pub mod misuse;
 pub mod modes;
+mod padding;
 pub mod page_map;
 pub mod pool;
 pub mod region;
@@ -66,6 +67,17 @@ pub fn allocate_fast(size: usize, domain: Domain) -> *mut u8 {
     }
     // SAFETY: the index is in range; every entry is a slab of this thread, or the empty one.
     unsafe { pop(cache::direct(cache::mine(), domain, size)) }
+}
+
+/// As [`allocate`] in [`Domain::Raw`], with nothing old in its [`padding`].
+#[inline]
+pub fn allocate_clean(size: usize) -> *mut u8 {
+    let block = allocate(size, Domain::Raw);
+    if size <= MAX_DIRECT_SIZE && !block.is_null() {
+        // SAFETY: a new block of the size's class.
+        unsafe { padding::clear(block, size) };
+    }
+    block
 }
 
 /// Takes the first block off a slab's list; null if it is empty, or corrupted: [`slab::refill`] tells which.
@@ -301,11 +313,15 @@ fn usable_for(ptr: *mut u8, caller: &str) -> usize {
     }
 }
 
+fn allocate_as(size: usize, domain: Domain) -> *mut u8 {
+    if domain == Domain::Raw { allocate_clean(size) } else { allocate(size, domain) }
+}
+
 /// A block of at least `size` bytes that starts with what was in `ptr`, which is freed unless it is the same one. With a null `ptr`, as
 /// [`allocate`]. Null when out of memory, and then `ptr` is as before. `ptr` must be ours: ask [`misuse::is_foreign`] first.
 pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if ptr.is_null() {
-        return allocate(size, domain);
+        return allocate_as(size, domain);
     }
     let old = usable_for(ptr, "realloc");
     if old == 0 || size > MAX_SIZE {
@@ -314,6 +330,10 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     let retaining = modes::on(modes::RETAIN);
     // In place while it fits and does not waste more than half of the block.
     if size <= old && (size >= old / 2 || old <= 64) {
+        if domain == Domain::Raw {
+            // SAFETY: the block is the caller's.
+            unsafe { padding::clear_cut_off(ptr as usize, size, old) };
+        }
         return ptr;
     }
     // What is cut off, or left behind by moving pages, would be reused at once.
@@ -334,7 +354,7 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
             }
         }
     }
-    let new = allocate(size, domain);
+    let new = allocate_as(size, domain);
     if new.is_null() {
         return new;
     }

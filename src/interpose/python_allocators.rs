@@ -46,10 +46,9 @@ const RUNS: u8 = 2;
 const ENDS: u8 = 3;
 
 macro_rules! hooks {
-    ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $before:expr) => {
+    ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $allocate:expr) => {
         extern "C" fn $malloc(_context: *mut c_void, size: usize) -> *mut c_void {
-            $before();
-            heap::allocate(size, $domain).cast()
+            $allocate(size).cast()
         }
         extern "C" fn $calloc(_context: *mut c_void, count: usize, size: usize) -> *mut c_void {
             match count.checked_mul(size) {
@@ -62,9 +61,12 @@ macro_rules! hooks {
         }
     };
 }
-hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, || ());
-hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, || ());
-hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch);
+hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, heap::allocate_clean);
+hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, |size| heap::allocate(size, Domain::Object));
+hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, |size| {
+    watch();
+    heap::allocate(size, Domain::Object)
+});
 
 const RAW: Allocator =
     Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
