@@ -85,6 +85,7 @@ static void types(void)
     FIELD("TP_DOC", PyTypeObject, tp_doc);
     FIELD("TP_TRAVERSE", PyTypeObject, tp_traverse);
     FIELD("TP_WEAKLISTOFFSET", PyTypeObject, tp_weaklistoffset);
+    FIELD("TP_MRO", PyTypeObject, tp_mro);
     FIELD("TP_BASE", PyTypeObject, tp_base);
     FIELD("TP_GETATTRO", PyTypeObject, tp_getattro);
     FIELD("tp_subclasses", PyTypeObject, tp_subclasses);

@@ -294,6 +294,38 @@ static int over_released(Py_ssize_t i, PyObject *arg, int wrong)
     return failed ? -1 : 0;
 }
 
+/* A type made by hand in raw memory, as some libraries make many alike. It has no instances: nothing but its owners tells that it is an object. */
+static PyTypeObject *made_by_hand(void)
+{
+    static PyTypeObject *type;
+    if (type == NULL) {
+        PyTypeObject *made = PyMem_Malloc(sizeof *made);
+        if (made == NULL)
+            return NULL;
+        *made = (PyTypeObject){PyVarObject_HEAD_INIT(NULL, 0).tp_name = "seeded.ByHand", .tp_basicsize = sizeof(PyObject), .tp_flags = Py_TPFLAGS_DEFAULT};
+        if (PyType_Ready(made) == 0)
+            type = made;
+    }
+    return type;
+}
+
+/* The list holds it three times more, and it is dropped twice. From 3.13 on such types are immortal. */
+static int over_released_type(Py_ssize_t i, PyObject *arg, int wrong)
+{
+    (void)i, (void)arg;
+    PyObject *type = (PyObject *)made_by_hand();
+    if (type == NULL || (over_released_list == NULL && (over_released_list = PyList_New(0)) == NULL))
+        return -1;
+    for (int k = 0; k < 3; k++)
+        if (PyList_Append(over_released_list, type) < 0)
+            return -1;
+    if (wrong) {
+        Py_DECREF(type);
+        Py_DECREF(type);
+    }
+    return 0;
+}
+
 /* ---- cycles, and members that the cycle collector is not told of ---- */
 
 /* A list and a holder that hold each other, given up by everybody else. `second` is the member that Forgetful forgets. */
@@ -380,6 +412,7 @@ static const struct {
     BUG(surplus_reference),
     BUG(forgotten_type),
     BUG(over_released),
+    BUG(over_released_type),
     BUG(opaque_cycle),
     BUG(forgotten_cycle),
     BUG(forgotten_member),

@@ -127,6 +127,17 @@ def check_over_released():
     yield "over_released"
 
 
+def check_over_released_type():
+    for commit, want in (seeded.twin, 3), (seeded.bug, 1):
+        commit("over_released_type", 1)
+        by_hand = seeded.over_released_list()[-1]
+        before = sys.getrefcount(by_hand)
+        commit("over_released_type", N)
+        immortal = sys.version_info >= (3, 13)
+        expect(f"{commit.__name__} over_released_type, count", sys.getrefcount(by_hand) - before, 0 if immortal else want * N)
+    yield "over_released_type"
+
+
 def check_cycles():
     for name in "opaque_cycle", "forgotten_cycle":
         for commit, stays in (seeded.twin, False), (seeded.bug, True):
@@ -161,8 +172,8 @@ def check_lost_malloc():
 
 checked = []
 for check in (
-    check_leaked_blocks, check_surplus, check_forgotten_type, check_over_released, check_cycles, check_forgotten_member,
-    check_lost_malloc,
+    check_leaked_blocks, check_surplus, check_forgotten_type, check_over_released, check_over_released_type, check_cycles,
+    check_forgotten_member, check_lost_malloc,
 ):
     checked.extend(check())
 check_leaked_tracked()

@@ -283,6 +283,15 @@ fn items_dropped_too_often() {
 }
 
 #[test]
+fn types_in_raw_memory_dropped_too_often() {
+    // Twice each time; one reference stands for the type itself.
+    prove("over_released_type", "", |i, n| match i.version.1 {
+        ..=12 => vec![expect("over-released", "type seeded.ByHand", 1, Some(2 * n - 1))],
+        _ => Vec::new(),
+    });
+}
+
+#[test]
 fn cycles_through_a_type_without_traverse() {
     prove("opaque_cycle", "", |_, n| vec![expect("uncollectable-cycle", "seeded.Opaque", n, None)]);
 }

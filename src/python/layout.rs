@@ -31,6 +31,9 @@ pub const fn type_cache_nones(minor: u8) -> u32 {
     if minor == 11 { 1 << 12 } else { 0 }
 }
 
+/// `PyTypeObject.tp_mro` (object.h, 3.8 to 3.13).
+pub const TP_MRO: usize = 344;
+
 /// `PyModuleObject.md_def` (pycore_moduleobject.h; until 3.9 moduleobject.c), behind the header and `md_dict`.
 pub const MODULE_DEF: usize = 24;
 /// `PyModuleDef.m_name` (moduleobject.h), behind `PyModuleDef_Base`.

@@ -18,3 +18,4 @@ mod species;
 pub mod tables;
 pub mod traverse;
 pub mod types;
+mod types_by_hand;

@@ -7,9 +7,8 @@ use super::layout;
 use super::runtime::Runtime;
 use super::tables::{self, Table};
 use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo, Types, read};
-use crate::mark::blocks::{DEAD, LIVE, OBJECT, OBJECT_OFFSETS, QUIET};
+use crate::mark::blocks::{DEAD, LIVE, OBJECT_OFFSETS, QUIET};
 use crate::mark::{BlockId, Blocks, Statics, Walk};
-use crate::meta::Array;
 use crate::roots::loader;
 use crate::weakref_hooks;
 
@@ -51,27 +50,11 @@ impl Model {
                         blocks.set(hit.id, DEAD);
                     }
                 });
+            } else {
+                model.meet_type(blocks, statics, at.base, at.bytes);
             }
         }
-        // Types that a library made by hand in raw memory are objects too. (Behind a header there is no telling where raw memory begins.)
-        let mut by_hand = Array::<usize>::new(4096)?;
-        let mut count = 0;
-        model.types.for_each(&mut |_, info| {
-            if let Some(hit) = blocks.resolve(info.address)
-                && blocks.state(hit.id) & OBJECT == 0
-                && blocks.header_bytes == 0
-                && blocks.extent_in(hit.span, hit.index).0 == info.address
-                && let Some(slot) = by_hand.get_mut(count)
-            {
-                *slot = info.address;
-                count += 1;
-            }
-        });
-        for &address in by_hand.iter().take(count) {
-            if let (Some(hit), Some(id)) = (blocks.resolve(address), model.type_id(address)) {
-                model.note(blocks, hit.id, address, 1, id);
-            }
-        }
+        model.note_types_by_hand(blocks)?;
         Some(model)
     }
 
@@ -104,7 +87,7 @@ impl Model {
         None
     }
 
-    fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8, type_id: TypeId) {
+    pub(super) fn note(&mut self, blocks: &mut Blocks, id: BlockId, base: usize, code: u8, type_id: TypeId) {
         let object = base + blocks.header_bytes + OBJECT_OFFSETS[code as usize];
         let info = *self.types.info(type_id);
         if self.count(object) == Count::Dead {
