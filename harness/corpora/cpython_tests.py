@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """CPython's own tests with and without the shim: the same outcomes, and no finding that is not explained.
 
-    python3 cpython_tests.py [--python VERSION ...] [--files test_list ...] [--quick] [--plain] [-j 2] [--shim libgcshim.so]
+    python3 cpython_tests.py [--python VERSION ...] [--files test_list ...] [--quick | --areas] [--mode MODE] [--repeat N] [--plain] [-j 2]
+                             [--shim libgcshim.so]
 
 Every module of FILES runs twice on every interpreter: plain (kept per interpreter in the work folder, and used again) and under the shim (kept per
 build of the library, so that an interrupted run goes on where it was). Compared are the outcomes of every test, and the records of every
@@ -9,6 +10,9 @@ process that the tests started. A differing outcome counts if it differs again w
 
     --plain    runs and keeps the plain side alone, and prints what it took
     --quick    a dozen fast modules on the oldest and the newest interpreter
+    --mode     collect or quarantine in the place of audit: what `free` and the collector do must not be seen
+    --repeat   so many runs under the shim, each compared with the plain one; a process that a signal ends, or that does not end, fails each time
+    --areas    the modules on weak references, threads, asyncio and multiprocessing: where reclaiming too early or from a wrong thread shows
     --again    forgets what is kept for the chosen modules
 """
 import argparse
@@ -63,6 +67,16 @@ QUICK = """
     test_threading_local test_asyncio.test_queues
 """.split()
 
+# Where the modes have most to break.
+AREAS = """
+    test_weakref test_weakset test_finalization test_gc test_thread test_threading test_threading_local test_threadsignals test_queue
+    test_asyncio.test_base_events test_asyncio.test_tasks test_asyncio.test_futures test_asyncio.test_queues test_asyncio.test_locks
+    test_asyncio.test_streams test_asyncio.test_events test_asyncio.test_subprocess test_asyncio.test_timeouts test_asyncio.test_taskgroups
+    test_asyncio.test_selector_events test_asyncio.test_unix_events test_asyncio.test_runners test_asyncio.test_transports
+    test_asyncio.test_sslproto test_asyncio.test_threads test_asyncio.test_waitfor test_asyncio.test_buffered_proto
+    test_multiprocessing_main_handling test_multiprocessing_fork test_concurrent_futures test_multiprocessing_spawn
+""".split()
+
 
 class Settings:
     """What a run is made of: the options, the library (None for --plain), where results are kept."""
@@ -72,6 +86,8 @@ class Settings:
         self.lib = None if options.plain else shim.library(options.shim)
         self.build = self.lib and shim.digest(self.lib)
         self.again, self.jobs, self.timeout_s = options.again, options.jobs, options.timeout
+        self.mode, self.repeat = options.mode, options.repeat
+        self.results = os.path.join(self.work, "shim-%s" % self.build + ("" if self.mode == "audit" else "-" + self.mode))
 
 
 def test_path(interpreter, settings):
@@ -110,9 +126,10 @@ def module_of(interpreter, names, path):
     return None
 
 
-def run(interpreter, module, path, settings, shimmed):
-    """Runs one module and returns its result: status, seconds, outcomes, details, processes (under the shim)."""
-    kept = os.path.join(settings.work, "shim-" + settings.build if shimmed else "plain", key(interpreter), module + ".json")
+def run(interpreter, module, path, settings, shimmed, nth=0):
+    """Runs one module, for the `nth` time, and returns its result: status, seconds, outcomes, details, processes (under the shim)."""
+    folder = settings.results if shimmed else os.path.join(settings.work, "plain")
+    kept = os.path.join(folder, key(interpreter), module + ("-%d" % nth if nth else "") + ".json")
     if os.path.exists(kept) and not settings.again:
         with open(kept) as f:
             return json.load(f)
@@ -133,6 +150,8 @@ def execute(interpreter, module, path, settings, shimmed):
     folder = tempfile.mkdtemp(prefix="t")
     out, log, reports = os.path.join(folder, "out.json"), os.path.join(folder, "log"), os.path.join(folder, "reports")
     more = {"PYTHONPATH": path} if path else {}
+    if shimmed and settings.mode != "audit":
+        more["GCSHIM_MODE"] = settings.mode
     env = shim.environment(settings.lib, reports, **more) if shimmed else environments.plain(**more)
     os.mkdir(os.path.join(folder, "cwd"))
     began = time.monotonic()
@@ -156,7 +175,8 @@ def execute(interpreter, module, path, settings, shimmed):
             with open(out) as f:
                 result.update(json.load(f))
         with open(log, errors="replace") as f:
-            result["log"] = f.read()[-3000:]
+            text = f.read()
+        result["log"], result["said"] = text[-3000:], [l for l in text.splitlines() if l.startswith("gcshim: ")]
         if shimmed:
             result["processes"] = [p.as_json() for p in shim.read(reports)]
         return result
@@ -171,35 +191,88 @@ def differing(plain, shimmed):
     return {t: (left.get(t, "not run"), right.get(t, "not run")) for t in sorted(set(left) | set(right)) if left.get(t) != right.get(t)}
 
 
+class Tally:
+    """What came of one module on one interpreter, or of many: counts, and what to print."""
+
+    FIELDS = ("modules", "left_out", "runs", "findings", "outcomes", "crashes", "other")
+
+    def __init__(self, **counts):
+        self.__dict__.update({f: counts.get(f, 0) for f in self.FIELDS})
+        self.lines = []
+
+    def add(self, more):
+        for f in self.FIELDS:
+            setattr(self, f, getattr(self, f) + getattr(more, f))
+
+    @property
+    def bad(self):
+        return self.findings + self.outcomes + self.crashes + self.other
+
+    def problem(self, kind, line):
+        setattr(self, kind, getattr(self, kind) + 1)
+        self.lines.append("  " + line)
+
+
 def check(interpreter, module, path, settings, known):
-    """One module on one interpreter: (lines to print, problems). Runs both sides, and both once more if they differ."""
+    """One module on one interpreter, compared as often as settings say."""
     plain = run(interpreter, module, path, settings, False)
     if plain["status"] != 0:
-        return ["%-8s %-38s left out: without the shim its status is %s after %.0f s here" % (
-            interpreter.version, module, plain["status"], plain["seconds"])], []
-    shimmed = run(interpreter, module, path, settings, True)
+        left = Tally(left_out=1)
+        left.lines.append("%-8s %-38s left out: without the shim its status is %s after %.0f s here" % (
+            interpreter.version, module, plain["status"], plain["seconds"]))
+        return left
+    tally = Tally(modules=1)
+    for nth in range(settings.repeat):
+        compare(interpreter, module, path, settings, known, plain, nth, tally)
+    return tally
+
+
+def compare(interpreter, module, path, settings, known, plain, nth, tally):
+    """One run under the shim beside the plain one, into `tally`. Both run once more if they differ, unless a process crashed."""
+    shimmed = run(interpreter, module, path, settings, True, nth)
+    crashed = shimmed["status"] == "timeout" or shimmed["status"] < 0
     differ = {t: d for t, d in differing(plain, shimmed).items() if not known.outcome(module + ": " + t if t == "(status)" else t, interpreter)}
-    if differ:
+    if differ and not crashed:
         more = execute(interpreter, module, path, settings, False), execute(interpreter, module, path, settings, True)
         again = differing(*more)
         steady = {t for t in differ if plain["outcomes"].get(t) == more[0]["outcomes"].get(t)}
         differ = {t: d for t, d in differ.items() if t in again and t in steady}
     processes = [shim.Process.from_json(p) for p in shimmed["processes"]]
     where = "cpython/" + module[len("test."):]
+    told = len(tally.lines)
+    if crashed:
+        tally.problem("crashes", "status %s\n%s" % (shimmed["status"], indent(shimmed["log"])))
+    else:
+        for t, (a, b) in differ.items():
+            tally.problem("outcomes", "outcome %s: %s, under the shim %s\n%s" % (t, a, b, indent(shimmed["details"].get(t, ""))))
     left = explanations.unexplained(known, processes, where, interpreter)
-    problems = ["  outcome %s: %s, under the shim %s\n%s" % (t, a, b, indent(shimmed["details"].get(t, "")))
-                for t, (a, b) in differ.items()] + ["  finding " + shim.line(f) for f in left]
+    if settings.mode != "audit":
+        also = "cpython+%s/%s" % (settings.mode, module[len("test."):])
+        left = [f for f, why in zip(left, known.explain(left, also, interpreter)) if not why]
+    for f in left:
+        tally.problem("findings", "finding " + shim.line(f))
     own = [p for p in processes if p.pid == str(shimmed["pid"])]
     if not any(p.audited for p in own):
-        problems.append("  the tests' own process was not audited\n" + indent(shimmed["log"]))
-    problems += ["  pid %s: unreadable record %s" % (p.pid, l) for p in processes for l in p.torn_lines]
-    counts = {}
-    for o in shimmed["outcomes"].values():
-        counts[o] = counts.get(o, 0) + 1
-    told = "%-8s %-38s %4d tests %5.1f s plain %6.1f s shim %3d processes, %3d audited, %2d findings%s" % (
+        tally.problem("other", "the tests' own process was not audited\n" + indent(shimmed["log"]))
+    for p in processes:
+        for line in p.torn_lines:
+            tally.problem("other", "pid %s: unreadable record %s" % (p.pid, line))
+    for line in shimmed.get("said", []):
+        tally.problem("other", "the shim says: " + line)
+    tally.runs += 1
+    tally.lines.insert(told, "%-8s %-38s %4d tests %5.1f s plain %6.1f s shim %3d processes, %3d audited, %2d findings%s%s" % (
         interpreter.version, module, len(shimmed["outcomes"]), plain["seconds"], shimmed["seconds"], len(processes),
-        sum(p.audited for p in processes), sum(len(p.findings) for p in processes), "" if not problems else "  BAD")
-    return [told] + problems, problems
+        sum(p.audited for p in processes), sum(len(p.findings) for p in processes), "  run %d" % (nth + 1) if nth else "",
+        "" if len(tally.lines) == told else "  BAD"))
+
+
+def table(tallies, settings):
+    """The rows of the README's table: [(interpreter, Tally)] of each version."""
+    rows = ["| CPython | mode | modules | runs | left out | crashes | differing outcomes | unexplained findings |", "|---" * 8 + "|"]
+    for version, t in tallies.items():
+        rows.append("| %s | %s | %d | %d | %d | %d | %d | %d |" % (
+            version, settings.mode, t.modules, t.runs, t.left_out, t.crashes, t.outcomes + t.other, t.findings))
+    return rows
 
 
 def indent(text):
@@ -220,6 +293,9 @@ def main():
     ap.add_argument("--python", action="append", default=[], metavar="VERSION", help="an exact version, a minor or a path; may be repeated")
     ap.add_argument("--files", nargs="+", default=[], metavar="test_x")
     ap.add_argument("--quick", action="store_true")
+    ap.add_argument("--areas", action="store_true")
+    ap.add_argument("--mode", choices=["audit", "collect", "quarantine"], default="audit")
+    ap.add_argument("--repeat", type=int, default=1, metavar="N")
     ap.add_argument("--plain", action="store_true")
     ap.add_argument("--again", action="store_true")
     ap.add_argument("-j", "--jobs", type=int, default=2)
@@ -233,7 +309,7 @@ def main():
     chosen = interpreters.choose(options.python)
     if options.quick and not options.python:
         chosen = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen
-    names = options.files or (QUICK if options.quick else FILES)
+    names = options.files or (QUICK if options.quick else AREAS if options.areas else FILES)
     known = explanations.Explained()
     todo = []
     for i in chosen:
@@ -242,17 +318,21 @@ def main():
         todo += [(i, m, path) for m in dict.fromkeys(filter(None, found))]
         if options.files and not all(found):
             sys.exit("%s has no %s" % (i.version, " ".join(n for n, m in zip(names, found) if not m)))
-    bad = tests = 0
+    tallies = {i.version: Tally() for i in chosen}
+    bad = 0
     with concurrent.futures.ThreadPoolExecutor(settings.jobs) as pool:
         if options.plain:
             for line in pool.map(lambda t: plain_line(*t, settings), todo):
                 print(line, flush=True)
             return
-        for lines, problems in pool.map(lambda t: check(*t, settings, known), todo):
-            print("\n".join(lines), flush=True)
-            bad += bool(problems)
-            tests += 1
-    stale = [] if options.files or options.quick else known.stale("cpython", chosen)
+        for (interpreter, _, _), tally in zip(todo, pool.map(lambda t: check(*t, settings, known), todo)):
+            print("\n".join(tally.lines), flush=True)
+            bad += bool(tally.bad)
+            tallies[interpreter.version].add(tally)
+    for row in table(tallies, settings):
+        print(row)
+    tests = sum(t.modules + t.left_out for t in tallies.values())
+    stale = [] if options.files or options.quick or options.areas or options.mode != "audit" else known.stale("cpython", chosen)
     for e in stale:
         print("stale entry of explained.toml: %s" % e)
     print("%d passed, %d failed" % (tests - bad, bad + len(stale)))

@@ -5,7 +5,8 @@
     type = "tuple"
     preview = "*"                    every example's preview must match (default "*")
     python = ["3.9", "3.11"]         minors or exact versions (default: all)
-    where = "packages/numpy==1.26*"  corpus/what was run; the corpora are stdlib, cpython, packages, real-bugs
+    where = "packages/numpy==1.26*"  corpus/what was run; the corpora are stdlib, cpython, packages, real-bugs; cpython+collect is what a
+                                     collection reports besides, of a process that would not be audited or of a moment before its end
     references = [4, 5]              fewest and most surplus references of a finding (default: any number)
     required = true                  a run of `where` that does not show it fails (default false)
     counts = ["3.8,3.9 WHERE 15"]    in the place of the four above: minors, what was run, and the references of all such findings of the run

@@ -3,7 +3,8 @@
 
     python3 packages.py [--package numpy ...] [--python VERSION ...] [--cache FOLDER] [--shim libgcshim.so] [-j 2] [--plain | --prepare]
 
-packages/NAME.py is the workload; it leaks nothing of its own. Packages and what they need are pinned per Python minor below and installed from wheels alone.
+packages/NAME.py is the workload; it leaks nothing of its own. If it prints `told VERDICT TYPE NUMBER`, having counted from the package's own tables,
+there must be as many such references, no more and no fewer. Packages and what they need are pinned per Python minor below and installed from wheels alone.
 A combination that has no wheels is left out and said so.
 """
 import argparse
@@ -47,6 +48,18 @@ def requirements(package, interpreter):
     return pins.get(interpreter.minor, pins.get("*", []))
 
 
+def differing_from_told(said, findings):
+    """What a workload counted itself and the findings show otherwise, as lines."""
+    lines = []
+    for line in said.splitlines():
+        if line.startswith("told "):
+            verdict, kind, told = line.split()[1:]
+            shown = sum(f.get("references") or 0 for f in findings if (f.get("verdict"), f.get("type")) == (verdict, kind))
+            if shown != int(told):
+                lines.append("%s %s: %d references, and the workload counted %s" % (verdict, kind, shown, told))
+    return lines
+
+
 def check(package, interpreter, pinned, options, lib, known):
     """(lines, bad) of one workload in one environment."""
     where = "packages/%s==%s" % (package, pinned[0].split("==")[1])
@@ -76,6 +89,7 @@ def check(package, interpreter, pinned, options, lib, known):
         if f.get("failing") and not why:
             problems.append("unexplained: " + shim.line(f))
     if lib:
+        problems += differing_from_told(said, findings)
         problems += ["required: " + line for line in known.missing(findings, where, interpreter)]
         problems += ["unreadable record: " + l for p in processes for l in p.torn_lines]
         lines += ["   degraded: %s %s" % (d.get("what"), d.get("count")) for p in processes for d in p.degraded]

@@ -38,11 +38,12 @@ def environment(lib, folder, **more):
 
 
 class Process:
-    """What one process told: `head` (its process record), `audits`, `findings`, `degraded`, `summaries`; `torn_lines` could not be read."""
+    """What one process told: `head` (its process record), `audits`, `findings`, `degraded`, `summaries`, `collections` (in the modes that collect); `torn_lines`
+    could not be read."""
 
     def __init__(self, pid, head=None):
         self.pid, self.head = pid, head or {}
-        self.audits, self.findings, self.degraded, self.summaries, self.torn_lines = [], [], [], [], []
+        self.audits, self.findings, self.degraded, self.summaries, self.collections, self.torn_lines = [], [], [], [], [], []
 
     @property
     def audited(self):
@@ -77,7 +78,7 @@ def read_file(path):
             if kind == "process":
                 p.head = record
             else:
-                {"audit": p.audits, "finding": p.findings, "degraded": p.degraded, "summary": p.summaries}.get(
+                {"audit": p.audits, "finding": p.findings, "degraded": p.degraded, "summary": p.summaries, "collections": p.collections}.get(
                     kind, p.torn_lines).append(record)
     return found
 

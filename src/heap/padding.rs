@@ -53,8 +53,8 @@ unsafe fn clear_to(block: *mut u8, size: usize, end: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Domain, allocate_clean, free, reallocate, usable_size};
     use super::*;
+    use crate::heap::{Domain, allocate_clean, free, reallocate, usable_size};
 
     fn word(block: *mut u8, at: usize) -> usize {
         // SAFETY: inside a block of the test's.

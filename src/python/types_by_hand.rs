@@ -23,7 +23,8 @@ impl Model {
         // SAFETY: inside the block.
         let (metatype, order) = unsafe { (read(base + OB_TYPE), read(base + layout::TP_MRO)) };
         // Memory that was a type's before may still look like it; but the tuple went with the type.
-        if order != 0 && self.is_tuple_that_begins_with(blocks, order, base) && self.types.at(blocks, statics, metatype).is_some() {
+        if order != 0 && self.is_tuple_that_begins_with(blocks, order, base) && self.types.at(blocks, statics, metatype).is_some()
+        {
             self.types.at(blocks, statics, base);
         }
     }
