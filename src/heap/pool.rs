@@ -24,7 +24,7 @@ const REGION_ALIGN: usize = 2 << 20;
 
 /// From this size on the heap asks for huge pages: faults, and the copying of page tables for a snapshot, then cost a five-hundredth.
 /// Smaller programs would only grow by them.
-const HUGE_PAGES_FROM: usize = (128 << 20) / GRANULE;
+const HUGE_PAGES_FROM: usize = (32 << 20) / GRANULE;
 
 pub(crate) struct Pool {
     pub regions: [Region; REGIONS],
