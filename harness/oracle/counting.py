@@ -24,6 +24,8 @@ class Counted:
     def find_weak_parts(self):
         """For each block the parts that do not count, in order: (start, end, rule)."""
         weak = defaultdict(list)
+        # The blocks that objects which are alive keep their references in.
+        self.tables = set()
         for (start, block), end in zip(self.blocks, self.ends):
             if block["kind"] == "block":
                 for record in self.model.linker_records(start, end):
@@ -33,6 +35,7 @@ class Counted:
             weak[start] += self.model.weak_parts(start, end, address, dead)
             for inside, parts, rule in () if dead else self.model.tables(address):
                 if self.block_at(inside) == inside:
+                    self.tables.add(inside)
                     # Several dicts may share a table.
                     weak[inside] = [(a, b, rule) for a, b in parts]
         for start, parts in weak.items():
@@ -73,7 +76,7 @@ class Counted:
 
     def reach(self):
         """The starts of all blocks that the roots lead to. A word anywhere into a block keeps it, but for a link to a GC head; what a destroyed
-        object has left in it keeps native memory alone."""
+        object has left in it keeps native memory alone, and none that is another object's."""
         kinds = {start: (block["kind"], int(block.get("address", "0"), 16)) for start, block in self.blocks}
         low, high = self.starts[0], self.ends[-1]
         reached, waiting = set(), []
@@ -87,6 +90,8 @@ class Counted:
                     continue
                 kind, address = kinds[start]
                 if kind != "block" and (from_dead and kind == "object" or start < address and word == address - 16):
+                    continue
+                if kind == "block" and from_dead and start in self.tables:
                     continue
                 reached.add(start)
                 waiting.append(start)

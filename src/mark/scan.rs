@@ -187,6 +187,9 @@ impl<'a, S: Shapes> Marker<'a, S> {
             if !how.dead {
                 self.count(hit, object);
             }
+        } else if how.dead && self.blocks.note(hit.id) != 0 {
+            // A live object's: what the destroyed one names is something that stood there before.
+            return;
         }
         let alone = self.exchange.is_none();
         if how.reaching {
