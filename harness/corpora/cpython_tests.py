@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """CPython's own tests with and without the shim: the same outcomes, and no finding that is not explained.
 
-    python3 cpython_tests.py [--python VERSION ...] [--files test_list ...] [--quick | --areas] [--mode MODE] [--repeat N] [--plain] [-j 2]
+    python3 cpython_tests.py [--python VERSION ...] [--files test_list ...] [--quick | --core | --areas] [--mode MODE] [--repeat N] [--plain] [-j 2]
                              [--shim libgcshim.so]
 
 Every module of FILES runs twice on every interpreter: plain (kept per interpreter in the work folder, and used again) and under the shim (kept per
@@ -10,6 +10,7 @@ process that the tests started. A differing outcome counts if it differs again w
 
     --plain    runs and keeps the plain side alone, and prints what it took
     --quick    a dozen fast modules on the oldest and the newest interpreter
+    --core     the modules on containers, I/O, asyncio, threads, processes, foreign functions, pickling, weak references and the collector
     --mode     collect or quarantine in the place of audit: what `free` and the collector do must not be seen
     --repeat   so many runs under the shim, each compared with the plain one; a process that a signal ends, or that does not end, fails each time
     --areas    the modules on weak references, threads, asyncio and multiprocessing: where reclaiming too early or from a wrong thread shows
@@ -65,6 +66,21 @@ FILES = """
 QUICK = """
     test_list test_dict test_weakref test_gc test_json test_re test_itertools test_generators test_ctypes test_sqlite3|test_sqlite
     test_threading_local test_asyncio.test_queues
+""".split()
+
+# What a change of the object model can touch.
+CORE = """
+    test_list test_dict test_set test_tuple test_deque test_collections test_heapq test_bisect test_array test_bytes test_memoryview
+    test_ordered_dict test_defaultdict test_userdict test_userlist test_dictviews test_structseq test_slice test_range test_enumerate
+    test_iter test_itertools test_generators test_coroutines test_asyncgen test_contextlib test_context test_functools test_operator
+    test_copy test_weakref test_weakset test_gc test_finalization test_descr test_types test_exceptions test_traceback test_frame
+    test_builtin test_struct test_datetime test_io test_file test_fileio test_bufio test_memoryio test_mmap test_tempfile test_select
+    test_selectors test_ssl test_zlib test_gzip test_bz2 test_lzma test_zipfile test_json test_pickle test_picklebuffer test_pickletools
+    test_marshal test_re test_pyexpat test_xml_etree test_xml_etree_c test_sqlite3|test_sqlite test_ctypes test_buffer test_call
+    test_thread test_threading test_threading_local test_queue test_multiprocessing_main_handling
+    test_multiprocessing_fork|test_multiprocessing_spawn test_asyncio.test_base_events test_asyncio.test_tasks test_asyncio.test_futures
+    test_asyncio.test_queues test_asyncio.test_locks test_asyncio.test_streams test_asyncio.test_events test_asyncio.test_subprocess
+    test_asyncio.test_timeouts test_asyncio.test_taskgroups
 """.split()
 
 # Where the modes have most to break.
@@ -293,6 +309,7 @@ def main():
     ap.add_argument("--python", action="append", default=[], metavar="VERSION", help="an exact version, a minor or a path; may be repeated")
     ap.add_argument("--files", nargs="+", default=[], metavar="test_x")
     ap.add_argument("--quick", action="store_true")
+    ap.add_argument("--core", action="store_true")
     ap.add_argument("--areas", action="store_true")
     ap.add_argument("--mode", choices=["audit", "collect", "quarantine"], default="audit")
     ap.add_argument("--repeat", type=int, default=1, metavar="N")
@@ -309,7 +326,7 @@ def main():
     chosen = interpreters.choose(options.python)
     if options.quick and not options.python:
         chosen = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen
-    names = options.files or (QUICK if options.quick else AREAS if options.areas else FILES)
+    names = options.files or (QUICK if options.quick else CORE if options.core else AREAS if options.areas else FILES)
     known = explanations.Explained()
     todo = []
     for i in chosen:
@@ -332,7 +349,7 @@ def main():
     for row in table(tallies, settings):
         print(row)
     tests = sum(t.modules + t.left_out for t in tallies.values())
-    stale = [] if options.files or options.quick or options.areas or options.mode != "audit" else known.stale("cpython", chosen)
+    stale = [] if names is not FILES or options.mode != "audit" else known.stale("cpython", chosen)
     for e in stale:
         print("stale entry of explained.toml: %s" % e)
     print("%d passed, %d failed" % (tests - bad, bad + len(stale)))
