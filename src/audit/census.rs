@@ -6,6 +6,7 @@ use super::findings::{Finding, Findings, Key};
 use super::phases::Phases;
 use super::settings::Settings;
 use crate::finalizers::refcount_validator::Numbers;
+use crate::finalizers::table;
 use crate::heap::view;
 use crate::mark::together::mark;
 use crate::mark::walk::Ids;
@@ -24,6 +25,7 @@ use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
 use crate::sys::guard::{self, Outcome};
 use crate::sys::{sealed, second};
+use crate::weakref_hooks::links;
 
 /// What the program handed to its snapshot.
 pub struct Scene<'a> {
@@ -158,6 +160,8 @@ impl Census {
             // SAFETY: in the child, with the GIL.
             unsafe { forget_what_nobody_owns(runtime, &mut statics) };
         }
+        // SAFETY: in the child, whose memory is a copy.
+        unsafe { links::hide() };
         phases.end("forget");
         // SAFETY: in the child nobody else changes the heap.
         let mut blocks = unsafe { Blocks::take(scene.header_bytes)? };
@@ -175,6 +179,7 @@ impl Census {
             shim_address: Census::take as *const () as usize,
             kinds: settings.kinds,
             stale: stale.get(..stale_count).unwrap_or(&[]),
+            told: &|range| table::for_each_root(range),
             in_place: false,
         };
         let own = |each: &mut dyn FnMut(usize, usize)| view::for_each_own_range(each);

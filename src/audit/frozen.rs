@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::heap;
+use crate::finalizers;
 use crate::python::runtime::Runtime;
 use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
@@ -55,19 +55,19 @@ pub fn take(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, child: &dyn 
         match unsafe { process::clone_snapshot() } {
             Some(Side::Child) => {
                 // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
-                unsafe { heap::unlock_all() };
+                unsafe { finalizers::unlock_all() };
                 child(moment);
                 process::exit(0)
             }
             Some(Side::Parent(child)) => {
                 // The locks first: threads that wake up may want them at once.
                 // SAFETY: taken by the caller.
-                unsafe { heap::unlock_all() };
+                unsafe { finalizers::unlock_all() };
                 Ok(child)
             }
             None => {
                 // SAFETY: as above.
-                unsafe { heap::unlock_all() };
+                unsafe { finalizers::unlock_all() };
                 Err("to clone the process")
             }
         }
@@ -80,7 +80,7 @@ pub fn hold(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, work: &dyn F
     frozen(stack_pointer, wait, pause_ns, &mut |moment| {
         // No thread stands inside the heap, and none moves: the work may use what the locks guard.
         // SAFETY: taken by the caller.
-        unsafe { heap::unlock_all() };
+        unsafe { finalizers::unlock_all() };
         work(moment);
         Ok(0)
     })
@@ -119,10 +119,10 @@ fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Res
     };
     let control = ControlBlock::look_up();
     let started_ns = clock::monotonic_ns();
-    heap::lock_all();
+    finalizers::lock_all();
     let Some(world) = stop::stop_world() else {
         // SAFETY: taken above.
-        unsafe { heap::unlock_all() };
+        unsafe { finalizers::unlock_all() };
         restore_signals(&blocked);
         return Err("the handler of the signal that stops threads");
     };

@@ -9,9 +9,9 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 use super::exchange::{self, Exchange};
 use super::pace::{self, Pace};
 use super::records::Totals;
-use super::{condemned, lost_objects, sweep};
-use crate::audit::settings::{Mode, Settings};
-use crate::audit::{Failure, child, frozen, snapshot, suspects};
+use super::{attached, condemned, lost_objects, request, sweep};
+use crate::audit::settings::Settings;
+use crate::audit::{frozen, snapshot, suspects};
 use crate::heap::{pool, retained};
 use crate::python::runtime::Runtime;
 use crate::sys::lock::{Ranked, rank};
@@ -35,6 +35,8 @@ static HARD_LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 static CONDEMNING: AtomicBool = AtomicBool::new(false);
 /// The interpreter has been asked for a call in which a full collection can begin.
 static ASKED: AtomicBool = AtomicBool::new(false);
+/// A snapshot has been taken for a full collection that has not come to its end.
+pub(super) static FULL_UNDER_WAY: AtomicBool = AtomicBool::new(false);
 /// The process that collects: one made by vfork shares its memory and is not it.
 static COLLECTS_IN: AtomicI32 = AtomicI32::new(0);
 
@@ -51,7 +53,7 @@ struct Running {
     started_ns: u64,
 }
 
-struct Collector {
+pub(super) struct Collector {
     pace: Pace,
     running: Option<Running>,
     /// A full collection whose lost objects wait for the GIL. Until then nothing is made reusable, or another object could come to stand in their place.
@@ -64,7 +66,7 @@ struct Collector {
     /// Bytes of spans made at which the next full collection is due, and how many of them are waited for.
     full_due: usize,
     full_step: usize,
-    totals: Totals,
+    pub(super) totals: Totals,
 }
 
 const NEW: Collector = Collector {
@@ -78,7 +80,7 @@ const NEW: Collector = Collector {
     full_step: pace::FULL_BYTES_MIN,
     totals: Totals::NONE,
 };
-static COLLECTOR: Ranked<{ rank::COLLECTOR }, Collector> = Ranked::new(NEW);
+pub(super) static COLLECTOR: Ranked<{ rank::COLLECTOR }, Collector> = Ranked::new(NEW);
 
 /// Retains what is freed from here on, and collects at this pace.
 pub fn start(pace: Pace) {
@@ -91,7 +93,7 @@ pub fn start(pace: Pace) {
     }
     drop(collector);
     COLLECTS_IN.store(process::id(), Release);
-    retained::start(on_due, sweep_now);
+    retained::start(on_due, request::sweep_now);
 }
 
 /// What collections have come to.
@@ -117,8 +119,9 @@ pub unsafe fn after_fork_in_child() {
         // It may be half changed.
         core::mem::forget(before);
     }
-    ASKED.store(false, Release);
-    CONDEMNING.store(false, Release);
+    for flag in [&ASKED, &CONDEMNING, &FULL_UNDER_WAY] {
+        flag.store(false, Release);
+    }
     COLLECTS_IN.store(process::id(), Release);
 }
 
@@ -204,61 +207,19 @@ extern "C" fn full_step(_: usize, stack_pointer: usize) -> i32 {
 }
 
 /// With the GIL: drops what nobody holds of the objects that a full collection found lost. Outside the collector's lock, since destructors run.
-fn drop_lost_objects() {
+pub(super) fn drop_lost_objects() {
     let Some(exchange) = COLLECTOR.lock().waiting.take() else { return };
     if let Some(runtime) = Runtime::get().filter(|r| r.initialized() && r.holds_gil()) {
         // SAFETY: the GIL is held, in a pending call or in a call of the program's.
-        let dropped = unsafe { lost_objects::drop_references(runtime, &exchange) };
+        let dropped = exchange.full.map_or(0, |full| unsafe { lost_objects::drop_references(runtime, &full) }.objects);
         let mut collector = COLLECTOR.lock();
-        collector.totals.dropped_objects += dropped.objects;
+        collector.totals.dropped_objects += dropped;
     }
-}
-
-/// Sweeps, and waits for the result: whether anything was made reusable.
-fn sweep_now() -> bool {
-    collects_here() && registers::call(whole_sweep, 0) != 0
-}
-
-extern "C" fn whole_sweep(_: usize, stack_pointer: usize) -> i32 {
-    let mut collector = COLLECTOR.lock();
-    let before = collector.totals.reused_bytes;
-    collector.finish_whatever(stack_pointer);
-    collector.sweep(stack_pointer);
-    collector.finish_whatever(stack_pointer);
-    i32::from(collector.totals.reused_bytes > before)
-}
-
-/// Collects all that can be, and waits for it. Answers how many bytes became reusable. In a Python program call it with the GIL; without, lost
-/// objects wait for the interpreter.
-pub fn collect_all() -> Result<u64, Failure> {
-    if !matches!(Settings::get().mode, Mode::Collect | Mode::Quarantine) {
-        return Err(Failure::Off);
-    }
-    if !collects_here() {
-        return Err(Failure::Refused);
-    }
-    let before = totals();
-    if Settings::get().mode == Mode::Collect {
-        registers::call(whole_full, 0);
-        drop_lost_objects();
-    }
-    sweep_now();
-    let now = totals();
-    let done = now.sweeps > before.sweeps;
-    if done { Ok(now.reused_bytes - before.reused_bytes) } else { Err(Failure::GivenUp) }
-}
-
-extern "C" fn whole_full(_: usize, stack_pointer: usize) -> i32 {
-    let mut collector = COLLECTOR.lock();
-    collector.finish_whatever(stack_pointer);
-    collector.full(stack_pointer);
-    collector.finish_whatever(stack_pointer);
-    0
 }
 
 impl Collector {
     /// Begins a sweep.
-    fn sweep(&mut self, stack_pointer: usize) {
+    pub(super) fn sweep(&mut self, stack_pointer: usize) {
         if self.waiting.is_some() {
             if retained::bytes() < HARD_LIMIT.load(Relaxed) {
                 return;
@@ -267,7 +228,7 @@ impl Collector {
             self.waiting = None;
         }
         self.reap();
-        let Some(exchange) = Exchange::new(0) else { return self.sweep_failed("memory") };
+        let Some(exchange) = Exchange::for_sweep() else { return self.sweep_failed("memory") };
         let kinds = Settings::get().kinds;
         let pause_ns = &exchange.handoff.pause_ns;
         if self.pace.in_place() {
@@ -284,11 +245,12 @@ impl Collector {
     }
 
     /// Begins a full collection.
-    fn full(&mut self, stack_pointer: usize) {
+    pub(super) fn full(&mut self, stack_pointer: usize) {
         self.reap();
         // Anew: what has been found before may have changed since.
         self.waiting = None;
-        let Some(exchange) = Exchange::new(child::HEADS_MAX) else { return self.full_failed() };
+        let Some(exchange) = Exchange::for_full() else { return self.full_failed() };
+        attached::begin();
         let settings = Settings::get();
         let work = |moment: &frozen::Moment<'_>| condemned::in_child(moment, settings, &exchange);
         match frozen::take(stack_pointer, false, &exchange.handoff.pause_ns, &work) {
@@ -298,6 +260,7 @@ impl Collector {
     }
 
     fn run(&mut self, kind: Kind, child: i32, exchange: Exchange) {
+        FULL_UNDER_WAY.store(kind == Kind::Full, Release);
         self.running = Some(Running { kind, child, exchange, started_ns: clock::monotonic_ns() });
     }
 
@@ -307,7 +270,7 @@ impl Collector {
         }
     }
 
-    fn finish_whatever(&mut self, stack_pointer: usize) {
+    pub(super) fn finish_whatever(&mut self, stack_pointer: usize) {
         while self.running.is_some() {
             self.go_on(true, stack_pointer);
         }
@@ -337,6 +300,7 @@ impl Collector {
                 Kind::Sweep => self.swept(running.exchange),
                 Kind::Full => self.collected(running.exchange, stack_pointer),
             }
+            FULL_UNDER_WAY.store(false, Release);
             return;
         }
     }
@@ -347,7 +311,7 @@ impl Collector {
             return self.sweep_failed("they could not see all of the program's memory");
         }
         let mut reused = 0;
-        exchange.for_each(&mut |entry| {
+        exchange.blocks.for_each(&mut |entry| {
             // SAFETY: no word led to these blocks at the snapshot. Since then nobody can have come by one.
             reused += unsafe { retained::release(entry.span, entry.word as usize, entry.bits) } as u64;
         });
@@ -370,16 +334,17 @@ impl Collector {
         }
         self.totals.full += 1;
         self.note_pause(&exchange);
+        let Some(full) = &exchange.full else { return self.full_failed() };
         let before = retained::bytes();
         CONDEMNING.store(true, Release);
-        exchange.for_each(&mut |entry| retained::condemn(entry.span, entry.word as usize, entry.bits));
+        attached::settle(&exchange, full);
         CONDEMNING.store(false, Release);
         let condemned = retained::bytes().saturating_sub(before);
         self.totals.condemned_bytes += condemned as u64;
         let (reached, lost) = (exchange.header.reached_bytes.load(Acquire), exchange.header.lost_bytes.load(Acquire));
         self.full_step = self.pace.full_step(self.full_step, reached as usize, lost as usize);
         self.full_later();
-        if exchange.has_heads()
+        if !full.heads.is_empty()
             && let Some(runtime) = Runtime::get()
         {
             self.waiting = Some(exchange);
@@ -425,6 +390,6 @@ impl Collector {
     }
 }
 
-fn collects_here() -> bool {
+pub(super) fn collects_here() -> bool {
     COLLECTS_IN.load(Relaxed) == process::id()
 }

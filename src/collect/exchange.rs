@@ -3,15 +3,18 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 use crate::audit::census::Head;
+use crate::audit::child::HEADS_MAX;
 use crate::audit::snapshot::Handoff;
+use crate::finalizers::table;
 use crate::heap::span::LIVE_WORDS;
 use crate::heap::view;
 use crate::sys::shared::{Shared, SharedArray};
+use crate::weakref_hooks::links;
 
-/// Retained blocks that may be reused: those in `bits` of blocks `64 * word` and following of span `span`.
+/// Blocks of one span: those in `bits` of blocks `64 * word` and following of span `span`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Reusable {
+pub struct Some64 {
     /// The span's id.
     pub span: u32,
     /// The word of its bits.
@@ -23,10 +26,6 @@ pub struct Reusable {
 /// The shared page. All zero at first.
 #[derive(Default)]
 pub struct Header {
-    /// Entries written.
-    reusable: AtomicU32,
-    /// Lost objects written.
-    heads: AtomicU32,
     /// Written by the child last of all: [`FOUND`], or [`REFUSED`].
     state: AtomicU32,
     /// Bytes of retained blocks that words lead to.
@@ -35,6 +34,8 @@ pub struct Header {
     pub reached_bytes: AtomicU64,
     /// And bytes that are not.
     pub lost_bytes: AtomicU64,
+    /// Of the blocks whose finalizer has run: how many are reached.
+    pub resurrected: AtomicU64,
 }
 
 /// The child is at work.
@@ -44,60 +45,97 @@ pub const FOUND: u32 = 1;
 /// The child could not know it: memory it could not read, a thread it could not see, no memory of its own.
 pub const REFUSED: u32 = 2;
 
-/// The shared memory of one collection.
-pub struct Exchange {
-    /// The page.
-    pub header: Shared<Header>,
-    entries: SharedArray<Reusable>,
-    /// Lost objects of the interpreter; without room in a sweep.
-    heads: SharedArray<Head>,
-    /// What an audit's child tells; see there.
-    pub handoff: Shared<Handoff>,
+/// A list that the child writes and the program reads.
+pub struct List<T: Copy> {
+    entries: SharedArray<T>,
+    count: Shared<AtomicU32>,
 }
 
-impl Exchange {
-    /// Room for all that is retained now, and for so many lost objects. `None` if the system refuses.
-    pub fn new(heads_max: usize) -> Option<Exchange> {
-        let most = view::span_count() as usize * LIVE_WORDS;
-        // SAFETY: zeros are values of all four.
-        unsafe {
-            Some(Exchange {
-                header: Shared::new()?,
-                entries: SharedArray::new(most)?,
-                heads: SharedArray::new(heads_max)?,
-                handoff: Shared::new()?,
-            })
-        }
+impl<T: Copy> List<T> {
+    /// Room for so many.
+    ///
+    /// # Safety
+    /// `T` must be valid when all its bytes are zero.
+    unsafe fn new(most: usize) -> Option<List<T>> {
+        // SAFETY: the caller vouches for T; zero is a count.
+        unsafe { Some(List { entries: SharedArray::new(most)?, count: Shared::new()? }) }
     }
 
-    /// In the child: notes blocks that may be reused. What there is no room for stays retained.
-    pub fn add(&self, entry: Reusable) {
-        let at = self.header.reusable.load(Relaxed);
-        if self.entries.set(at as usize, entry) {
-            self.header.reusable.store(at + 1, Relaxed);
+    /// In the child: adds an entry. `false` if there is no room for it.
+    pub fn add(&self, entry: T) -> bool {
+        let at = self.count.load(Relaxed);
+        let fits = self.entries.set(at as usize, entry);
+        if fits {
+            self.count.store(at + 1, Relaxed);
         }
+        fits
     }
 
-    /// In the child: notes a lost object.
-    pub fn add_head(&self, head: Head) {
-        let at = self.header.heads.load(Relaxed);
-        if self.heads.set(at as usize, head) {
-            self.header.heads.store(at + 1, Relaxed);
-        }
-    }
-
-    /// Calls `each` with every lost object. Only once the state is [`FOUND`].
-    pub fn for_each_head(&self, each: &mut dyn FnMut(Head)) {
-        for at in 0..self.header.heads.load(Acquire) as usize {
-            if let Some(head) = self.heads.get(at) {
-                each(head);
+    /// Calls `each` with every entry. Only once the state is [`FOUND`].
+    pub fn for_each(&self, each: &mut dyn FnMut(T)) {
+        for at in 0..self.count.load(Acquire) as usize {
+            if let Some(entry) = self.entries.get(at) {
+                each(entry);
             }
         }
     }
 
-    /// Whether there are any.
-    pub fn has_heads(&self) -> bool {
-        self.header.heads.load(Acquire) != 0
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Acquire) == 0
+    }
+}
+
+/// The shared memory of one collection.
+pub struct Exchange {
+    /// The page.
+    pub header: Shared<Header>,
+    /// A sweep's: retained blocks that may be reused. A full collection's: blocks in use that are lost. What there is no room for stays.
+    pub blocks: List<Some64>,
+    /// What only a full collection finds.
+    pub full: Option<Full>,
+    /// What an audit's child tells; see there.
+    pub handoff: Shared<Handoff>,
+}
+
+/// What the child of a full collection finds beside lost blocks.
+pub struct Full {
+    /// Lost objects of the interpreter.
+    pub heads: List<Head>,
+    /// Links whose referents are lost.
+    pub links: List<usize>,
+    /// Those referents and what they lead to: lost unless one of the links has been asked for meanwhile.
+    pub behind_links: List<Some64>,
+    /// Lost blocks with finalizers, in the order in which these are to be run.
+    pub finalizers: List<usize>,
+}
+
+/// Other threads may attach so many things before they are stopped.
+const ATTACHED_MEANWHILE: usize = 1 << 10;
+
+impl Exchange {
+    /// For a sweep: room for all that is retained now. `None` if the system refuses.
+    pub fn for_sweep() -> Option<Exchange> {
+        Exchange::new(None)
+    }
+
+    /// For a full collection. `None` if the system refuses.
+    pub fn for_full() -> Option<Exchange> {
+        // SAFETY: zeros are values of all four.
+        let full = unsafe {
+            Full {
+                heads: List::new(HEADS_MAX)?,
+                links: List::new(links::count() + ATTACHED_MEANWHILE)?,
+                behind_links: List::new(most_entries())?,
+                finalizers: List::new(table::count() + ATTACHED_MEANWHILE)?,
+            }
+        };
+        Exchange::new(Some(full))
+    }
+
+    fn new(full: Option<Full>) -> Option<Exchange> {
+        // SAFETY: zeros are values of all three.
+        unsafe { Some(Exchange { header: Shared::new()?, blocks: List::new(most_entries())?, full, handoff: Shared::new()? }) }
     }
 
     /// In the child: says that it is done, and how.
@@ -109,13 +147,8 @@ impl Exchange {
     pub fn state(&self) -> u32 {
         self.header.state.load(Acquire)
     }
+}
 
-    /// Calls `each` with every entry. Only once the state is [`FOUND`].
-    pub fn for_each(&self, each: &mut dyn FnMut(Reusable)) {
-        for at in 0..self.header.reusable.load(Acquire) as usize {
-            if let Some(entry) = self.entries.get(at) {
-                each(entry);
-            }
-        }
-    }
+fn most_entries() -> usize {
+    view::span_count() as usize * LIVE_WORDS
 }

@@ -3,11 +3,12 @@
 //! An object is never freed by us: its count is lowered through `Py_DecRef` by what the collection found too much, and where that is all of it the interpreter
 //! destroys it as it always does: destructor, weak references with their callbacks, children, the collector's list.
 
-use super::exchange::Exchange;
+use super::exchange::Full;
 use crate::audit::census::Head;
 use crate::heap::{retained, stamps};
 use crate::python::runtime::{Object, Runtime};
 use crate::python::types::read;
+use crate::weakref_hooks::links;
 
 /// What came of it.
 #[derive(Clone, Copy, Default)]
@@ -22,10 +23,10 @@ pub struct Dropped {
 ///
 /// # Safety
 /// The calling thread holds the GIL, and stands where Python code may run.
-pub unsafe fn drop_references(runtime: &Runtime, exchange: &Exchange) -> Dropped {
+pub unsafe fn drop_references(runtime: &Runtime, full: &Full) -> Dropped {
     let mut dropped = Dropped::default();
     let Some(decref) = runtime.symbols.decref else { return dropped };
-    exchange.for_each_head(&mut |head| {
+    full.heads.for_each(&mut |head| {
         if is_as_it_was(&head) {
             dropped.objects += 1;
             // SAFETY: nothing leads to it but what the interpreter does from here on.
@@ -44,5 +45,7 @@ pub unsafe fn drop_references(runtime: &Runtime, exchange: &Exchange) -> Dropped
 /// collector's `get_objects`): the next collection will see.
 fn is_as_it_was(head: &Head) -> bool {
     // SAFETY: the block is in use, so its words can be read.
-    retained::is_in_use(head.block) && unsafe { [read(head.object), read(head.object + 8)] } == head.header
+    retained::is_in_use(head.block)
+        && !links::was_asked_for(head.block)
+        && unsafe { [read(head.object), read(head.object + 8)] } == head.header
 }

@@ -7,12 +7,14 @@
 //!
 //! In the mode `collect`, what was never freed is looked for too, when the heap has grown: the child takes the census of an audit, reports what is lost, and writes
 //! down what can be taken ([`condemned`]). Native blocks are then retained as if the program had freed them; of Python objects the references that nobody holds
-//! are dropped ([`lost_objects`]).
+//! are dropped ([`lost_objects`]). What the program attached to lost blocks comes first ([`attached`]).
 
+pub mod attached;
 pub mod condemned;
 pub mod cycle;
 pub mod exchange;
 pub mod lost_objects;
 pub mod pace;
 pub mod records;
+pub mod request;
 pub mod sweep;

@@ -4,7 +4,9 @@ use core::fmt::Write;
 
 use super::cycle;
 use crate::audit::settings::Settings;
+use crate::finalizers::table;
 use crate::sys::text::Writer;
+use crate::weakref_hooks::links;
 
 /// What collections have come to in this process.
 #[derive(Clone, Copy, Default)]
@@ -48,17 +50,19 @@ pub fn write(settings: &Settings, pid: i32) {
         return;
     }
     let Some(file) = settings.report_file(pid) else { return };
+    let (run, resurrected) = table::totals();
     let mut w = Writer::new(file.fd());
     let _ = writeln!(
         w,
         "{{\"kind\":\"collections\",\"pid\":{pid},\"sweeps\":{},\"full\":{},\"reused_bytes\":{},\"condemned_bytes\":{},\"dropped_objects\":{},\"kept_bytes\":{},\
-         \"pause_us\":{},\"pause_us_max\":{}}}",
+         \"finalizers_run\":{run},\"resurrected\":{resurrected},\"links_emptied\":{},\"pause_us\":{},\"pause_us_max\":{}}}",
         t.sweeps,
         t.full,
         t.reused_bytes,
         t.condemned_bytes,
         t.dropped_objects,
         t.kept_bytes,
+        links::cleared(),
         t.pause_ns / 1000,
         t.pause_ns_max / 1000,
     );

@@ -3,9 +3,10 @@
 //! Words that count stand in the roots, in all blocks in use (whether or not anything reaches them: to be kept a retained block needs no path), and in retained
 //! blocks that are themselves kept. Any word into a block keeps it, tagged and interior ones too. Nothing here knows CPython.
 
-use super::exchange::{self, Exchange, Reusable};
+use super::exchange::{self, Exchange, Some64};
 use crate::audit::child;
 use crate::audit::frozen::Moment;
+use crate::finalizers::table;
 use crate::heap::view;
 use crate::meta::Array;
 use crate::roots::Kinds;
@@ -59,6 +60,7 @@ fn find_reusable(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_plac
         shim_address: in_child as *const () as usize,
         kinds,
         stale: &[],
+        told: &|range| table::for_each_root(range),
         in_place,
     };
     let own = |each: &mut dyn FnMut(usize, usize)| view::for_each_own_range(each);
@@ -179,7 +181,7 @@ impl Sweep {
                 let kept = view::retained_bits(span, word) & !bits;
                 kept_bytes += kept.count_ones() as usize * block_bytes;
                 if bits != 0 {
-                    exchange.add(Reusable { span, word: word as u32, bits });
+                    exchange.blocks.add(Some64 { span, word: word as u32, bits });
                 }
             }
         });

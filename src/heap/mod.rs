@@ -26,6 +26,7 @@ pub mod slab;
 pub mod span;
 pub mod stamps;
 pub mod view;
+pub mod watch;
 
 #[cfg(test)]
 mod model_test;
@@ -276,6 +277,7 @@ fn free_watched(span: *mut Span, at: usize) {
         if modes::on(modes::STAMP) {
             stamps::died(span, at);
         }
+        watch::ends(span, at);
         if modes::on(modes::RETAIN) {
             return retained::set_aside(span, at);
         }
@@ -327,7 +329,6 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if old == 0 || size > MAX_SIZE {
         return null_mut();
     }
-    let retaining = modes::on(modes::RETAIN);
     // In place while it fits and does not waste more than half of the block.
     if size <= old && (size >= old / 2 || old <= 64) {
         if domain == Domain::Raw {
@@ -336,16 +337,19 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
         }
         return ptr;
     }
-    // What is cut off, or left behind by moving pages, would be reused at once.
-    if old > MAX_SLAB_SIZE && size > MAX_SLAB_SIZE && !(retaining && size < old) {
-        let span = page_map::span_at(ptr as usize);
+    let span = page_map::span_at(ptr as usize);
+    // SAFETY: the page map named the span.
+    let watched = unsafe { watch::is_watched(span) };
+    let keeping = watched || modes::on(modes::RETAIN);
+    // What is cut off, or left behind by moving pages, would be reused at once; and nobody would be told of it.
+    if old > MAX_SLAB_SIZE && size > MAX_SLAB_SIZE && !(keeping && size < old) {
         // SAFETY: the block is the caller's and has a span of its own: slabs' blocks are smaller.
         unsafe {
             if single::resize_in_place(span, size) {
                 stamps::grew((*span).block_bytes.saturating_sub(old));
                 return ptr;
             }
-            if !retaining && (*span).kind.load(Relaxed) == kind::HUGE && size > single::MAX_LARGE_BYTES {
+            if !keeping && (*span).kind.load(Relaxed) == kind::HUGE && size > single::MAX_LARGE_BYTES {
                 let moved = single::remap_huge(span, size);
                 if !moved.is_null() {
                     stamps::grew((*span).block_bytes.saturating_sub(old));
@@ -360,6 +364,9 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     }
     // SAFETY: two blocks of at least this many bytes, both the caller's.
     unsafe { libc::memcpy(new.cast(), ptr.cast(), old.min(size)) };
+    if watched {
+        watch::moves(ptr as usize, new as usize);
+    }
     free(ptr);
     new
 }

@@ -9,6 +9,9 @@ pub const RETAIN: u8 = 1;
 /// `malloc` counts, and blocks get stamps (see `stamps`).
 pub const STAMP: u8 = 2;
 
+/// Somebody wants to know when certain blocks end (see `watch`).
+pub const WATCH: u8 = 4;
+
 static MODES: AtomicU8 = AtomicU8::new(0);
 
 /// Whether there is anything unusual to do.

@@ -17,6 +17,7 @@ use super::slab;
 use super::span::{LIVE_WORDS, Span, TABLE, kind};
 use super::stamps;
 use super::view;
+use super::watch;
 use crate::meta;
 
 /// A thread tells the others of what it retained once it is this much.
@@ -96,6 +97,7 @@ pub fn condemn(id: u32, word: usize, mask: u64) {
         unsafe {
             if is_in_use(at) {
                 stamps::found_unreachable(at);
+                watch::ends(record, at);
                 set_aside(record, at);
             }
         }

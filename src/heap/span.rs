@@ -77,7 +77,8 @@ pub struct Span {
     pub retained_bits: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
     /// How many of the span's blocks are retained.
     pub retained: AtomicU32,
-    _unused: u32,
+    /// How many things somebody keeps about the span's blocks (see `watch`).
+    pub watched: AtomicU32,
     /// Bits of the blocks that have a stamp (see `stamps`), once there has been one; stays with the record.
     pub stamped: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
 
@@ -117,7 +118,7 @@ impl Span {
             torn: AtomicBool::new(false),
             retained_bits: AtomicPtr::new(core::ptr::null_mut()),
             retained: AtomicU32::new(0),
-            _unused: 0,
+            watched: AtomicU32::new(0),
             stamped: AtomicPtr::new(core::ptr::null_mut()),
             live: [const { AtomicU64::new(0) }; LIVE_WORDS],
         }

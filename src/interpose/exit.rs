@@ -168,11 +168,11 @@ extern "C" fn on_signal(_signal: c_int) {
 }
 
 fn heap_is_free() -> bool {
-    if !crate::heap::try_lock_all() {
+    if !crate::finalizers::try_lock_all() {
         return false;
     }
     // SAFETY: taken above.
-    unsafe { crate::heap::unlock_all() };
+    unsafe { crate::finalizers::unlock_all() };
     true
 }
 

@@ -10,19 +10,20 @@
 
 use crate::audit::{frozen, histogram, semaphores, snapshot};
 use crate::collect::cycle;
+use crate::finalizers::{self, run};
 use crate::heap;
 use crate::roots::modules;
 use crate::sys::exec_gate::GATE;
 
 extern "C" fn prepare() {
     modules::end_questions();
-    heap::lock_all();
+    finalizers::lock_all();
 }
 
 extern "C" fn parent() {
     // SAFETY: taken by prepare, on this thread.
     unsafe {
-        heap::unlock_all();
+        finalizers::unlock_all();
         modules::allow_questions();
     }
 }
@@ -30,7 +31,7 @@ extern "C" fn parent() {
 extern "C" fn child() {
     // SAFETY: taken by prepare, on the thread that this one is the copy of; no other exists here.
     unsafe {
-        heap::unlock_all();
+        finalizers::unlock_all();
         modules::allow_questions();
         heap::after_fork_in_child();
     }
@@ -39,6 +40,7 @@ extern "C" fn child() {
     histogram::after_fork_in_child();
     frozen::forget_taking();
     semaphores::after_fork_in_child();
+    run::after_fork_in_child();
     // SAFETY: a child made by fork has one thread.
     unsafe { cycle::after_fork_in_child() };
 }

@@ -2,8 +2,10 @@
 //! every mapping has an inaccessible strip on either side, and each is listed, so that root scanning can leave it out.
 
 mod array;
+pub mod map;
 
 pub use array::{Array, Zeroed};
+pub use map::Map;
 
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, PAGE};

@@ -69,7 +69,7 @@ pub const OPTIONS: &[Opt] = &[
         name: "GCSHIM_ROOTS",
         values: "[-]kind,...",
         default: "all",
-        help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings; -kind leaves one out.",
+        help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings, added; -kind leaves one out.",
     },
     Opt {
         name: "GCSHIM_HISTOGRAM",
@@ -101,7 +101,7 @@ pub const VERDICTS: &[&str] = &[
 ];
 
 /// The root kinds' names, as `GCSHIM_ROOTS` takes them.
-pub const ROOT_KINDS: &[&str] = &["stacks", "registers", "tls", "tsd", "dyntls", "globals", "mappings"];
+pub const ROOT_KINDS: &[&str] = &["stacks", "registers", "tls", "tsd", "dyntls", "globals", "mappings", "added"];
 
 /// Variables of the command line and of the tests, which the shim knows and leaves alone.
 pub const TOOL_VARIABLES: &[&str] = &["GCSHIM_PYTHONS", "GCSHIM_LIBRARY"];

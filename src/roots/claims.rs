@@ -17,15 +17,15 @@ pub enum Class {
 }
 
 /// Number of classes, kinds told apart.
-const RANKS: usize = 16;
+const RANKS: usize = 18;
 
 impl Class {
     fn rank(self) -> usize {
         match self {
             Class::Root(kind) => kind as usize,
-            Class::Dead => 7,
-            Class::Thread(kind) => 8 + kind as usize,
-            Class::Shim => 15,
+            Class::Dead => 8,
+            Class::Thread(kind) => 9 + kind as usize,
+            Class::Shim => 17,
         }
     }
 }

@@ -40,11 +40,13 @@ pub enum Kind {
     Globals,
     /// Every other private mapping that the program can have written.
     Mappings,
+    /// What the program named itself: `gcshim_roots_add`, and the arguments of its finalizers.
+    Added,
 }
 
 /// All kinds, in the order of the option table's names.
 const KINDS: [Kind; ROOT_KINDS.len()] =
-    [Kind::Stacks, Kind::Registers, Kind::Tls, Kind::Tsd, Kind::DynTls, Kind::Globals, Kind::Mappings];
+    [Kind::Stacks, Kind::Registers, Kind::Tls, Kind::Tsd, Kind::DynTls, Kind::Globals, Kind::Mappings, Kind::Added];
 
 impl Kind {
     /// The public name.
@@ -69,7 +71,7 @@ pub struct Kinds(u8);
 
 impl Kinds {
     /// Every kind.
-    pub const ALL: Kinds = Kinds(0x7f);
+    pub const ALL: Kinds = Kinds(0xff);
     /// No kind.
     pub const NONE: Kinds = Kinds(0);
 

@@ -40,6 +40,8 @@ pub struct Sources<'a> {
     pub kinds: Kinds,
     /// Ranges that hold stale words and are to be left out (for instance the unused part of CPython's data stack).
     pub stale: &'a [(usize, usize)],
+    /// Ranges of the shim's own memory whose words count, for what the program told it to keep.
+    pub told: &'a dyn Fn(&mut dyn FnMut(usize, usize)),
     /// This is the program itself, not a copy: nothing may be written, and nothing read that could fault.
     pub in_place: bool,
 }
@@ -68,6 +70,7 @@ impl RootSet {
             left_out: 0,
         };
         own_ranges(&mut |start, end| claims.add(start, end, Class::Shim));
+        (sources.told)(&mut |start, end| set.add(start, end, Kind::Added));
         for segment in sources.modules.segments() {
             let module = sources.modules.all().get(segment.module as usize);
             let shim = module.is_some_and(|m| m.base <= sources.shim_address && sources.shim_address < m.end);

@@ -13,14 +13,20 @@ pub mod rank {
     pub const COLLECTOR: u8 = 0;
     /// A question to the dynamic linker, which answers it with a lock of its own held.
     pub const LINKER: u8 = 1;
+    /// The finalizers that the program set.
+    pub const FINALIZERS: u8 = 2;
+    /// The weak words that the program registered.
+    pub const LINKS: u8 = 3;
+    /// The root ranges that the program added.
+    pub const ADDED: u8 = 4;
     /// The list of thread caches.
-    pub const CACHES: u8 = 2;
+    pub const CACHES: u8 = 5;
     /// The lists of slabs without an owner.
-    pub const ABANDONED: u8 = 3;
+    pub const ABANDONED: u8 = 6;
     /// Regions, span records, page map updates.
-    pub const POOL: u8 = 4;
+    pub const POOL: u8 = 7;
     /// The shim's own memory.
-    pub const META: u8 = 5;
+    pub const META: u8 = 8;
 }
 
 /// A spin lock of one rank around a value. The lock is one word of plain memory: a child made by fork or clone inherits its state.
