@@ -11,7 +11,7 @@ mod count;
 mod layout;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../../src/weakref_hooks/mod.rs"]
+#[path = "../../src/weakref_hooks/interpreter.rs"]
 #[allow(dead_code)]
 mod weakref_hooks;
 
@@ -29,7 +29,7 @@ const SOURCES: [(&str, &[&str]); 6] = [
     ("src/python/layout.rs", &["SQLITE_CACHE_FACTORY", "SQLITE_CACHE_OWNS_FACTORY"]),
     ("src/python/naming.rs", &["PREVIEW_CHARACTERS", "ITEMS_SHOWN"]),
     ("src/python/count.rs", &["REFERENCES_MAX"]),
-    ("src/weakref_hooks/mod.rs", &[]),
+    ("src/weakref_hooks/interpreter.rs", &[]),
     ("src/interpose/exit.rs", &[]),
 ];
 

@@ -10,7 +10,7 @@ use super::types::{self, Container, OB_SIZE, OB_TYPE, Species, TypeId, TypeInfo,
 use crate::mark::blocks::{DEAD, LIVE, OBJECT_OFFSETS, QUIET};
 use crate::mark::{BlockId, Blocks, Statics, Walk};
 use crate::roots::loader;
-use crate::weakref_hooks;
+use crate::weakref_hooks::interpreter;
 
 /// The object model of one snapshot.
 pub struct Model {
@@ -300,7 +300,7 @@ unsafe fn is_plausible(blocks: &Blocks, statics: &Statics, object: usize, gc: bo
     if !gc {
         return true;
     }
-    let head = object - weakref_hooks::GC_HEAD_BYTES;
+    let head = object - interpreter::GC_HEAD_BYTES;
     // SAFETY: the caller's.
     let next = unsafe { read(head) };
     if next == 0 {

@@ -6,7 +6,7 @@ use super::objects::Model;
 use super::tables::Table;
 use super::types::{OB_SIZE, OB_TYPE, Species, TypeInfo, read};
 use crate::mark::{BlockId, Blocks, Hit, Part, Shapes};
-use crate::weakref_hooks;
+use crate::weakref_hooks::interpreter;
 
 impl Shapes for Model {
     fn strong_parts(&self, blocks: &Blocks, id: BlockId, base: usize, bytes: usize, part: &mut impl FnMut(Part)) {
@@ -40,7 +40,7 @@ impl Shapes for Model {
 
     #[inline]
     fn is_weak_word(&self, hit: Hit, object: usize) -> bool {
-        object > hit.base && weakref_hooks::is_gc_link(hit.word, object)
+        object > hit.base && interpreter::is_gc_link(hit.word, object)
     }
 }
 
@@ -57,7 +57,7 @@ impl Model {
                 part(Part::all(object + from, object + to));
             }
             Species::WeakReference => {
-                let [(a, b), (c, d)] = weakref_hooks::REFERENCE_WEAK_WORDS;
+                let [(a, b), (c, d)] = interpreter::REFERENCE_WEAK_WORDS;
                 part(Part::all(body, object + a));
                 part(Part::all(object + b, object + c));
                 part(Part::all(object + d, end));

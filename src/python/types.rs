@@ -7,7 +7,7 @@ use super::runtime::Runtime;
 pub use super::species::{Container, Species};
 use crate::mark::{Blocks, Statics};
 use crate::meta::Array;
-use crate::weakref_hooks::GC_HEAD_BYTES;
+use crate::weakref_hooks::interpreter::GC_HEAD_BYTES;
 
 /// `ob_type` in any object.
 pub const OB_TYPE: usize = 8;
