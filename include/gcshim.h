@@ -4,6 +4,7 @@
  *     gcshim_audit, gcshim_collect - look for what is lost, reclaim it
  *     gcshim_finalizer_set, gcshim_finalizers_run, gcshim_resurrected - what is done before a block is reclaimed
  *     gcshim_weak_register, gcshim_weak_unregister, gcshim_weak_get - pointers that keep nothing
+ *     gcshim_roots_add, gcshim_roots_remove - pointers in shared memory
  *
  * SYNOPSIS
  *     #include <gcshim.h>
@@ -20,6 +21,8 @@
  */
 #ifndef GCSHIM_H
 #define GCSHIM_H
+
+#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -128,6 +131,21 @@ extern int gcshim_weak_unregister(void **link) __attribute__((weak));
  */
 extern void *gcshim_weak_get(void **link) __attribute__((weak));
 #define GCSHIM_WEAK_GET(link) (gcshim_weak_get ? gcshim_weak_get((void **)(link)) : *(void **)(link))
+
+/* ---- Roots: every mode but off ----
+ *
+ * Pointers in memory that is shared with other processes (MAP_SHARED) keep nothing, unless the program names the range. It is then copied for every audit and collection, with the threads
+ * standing still, so name what has pointers. Mappings that come and go in the range are looked at while they are there. Memory that is private is seen anyway, but
+ * for blocks that nothing reaches: a range that begins in a block keeps the block.
+ */
+
+/* Makes the words of a range roots, or one time more. Returns 0; GCSHIM_OFF; GCSHIM_NOTHING for no range; GCSHIM_REFUSED if there are 1024 already. */
+extern int gcshim_roots_add(const void *start, size_t bytes) __attribute__((weak));
+#define GCSHIM_ROOTS_ADD(start, bytes) (gcshim_roots_add ? gcshim_roots_add((start), (bytes)) : (int)GCSHIM_OFF)
+
+/* The end of one gcshim_roots_add() with the same arguments. Returns 1 if there was one, else 0. */
+extern int gcshim_roots_remove(const void *start, size_t bytes) __attribute__((weak));
+#define GCSHIM_ROOTS_REMOVE(start, bytes) (gcshim_roots_remove ? gcshim_roots_remove((start), (bytes)) : 0)
 
 #ifdef __cplusplus
 }

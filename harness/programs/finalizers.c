@@ -1,6 +1,7 @@
 // What finalizers promise (include/gcshim.h), one case a run: finalizers CASE. Prints what it saw.
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,18 +212,55 @@ static void case_busy(void) {
 
 // ---- free, realloc, removal ----
 
+static __attribute__((noinline)) void free_some(void) {
+    struct node *volatile nodes[500];
+    for (int i = 0; i < 500; i++)
+        gcshim_finalizer_set(nodes[i] = node(i), note, NULL);
+    for (int i = 0; i < 500; i++)
+        free(nodes[i]);
+}
+
+static __attribute__((noinline)) void lose_some(void) {
+    for (int i = 0; i < 1000; i++)
+        node(i);
+}
+
+// Nor has the block that follows at the same place one.
 static void case_free(void) {
-    struct node *volatile n = node(1);
-    gcshim_finalizer_set(n, note, NULL);
-    free(n);
-    n = NULL;
-    // Of the block that follows at the same place too.
-    for (int i = 0; i < 1000; i++) {
-        char *volatile next = malloc(sizeof(struct node));
-        memset(next, 0, sizeof(struct node));
-    }
-    wipe();
+    LOST(free_some());
     gcshim_collect();
+    LOST(lose_some());
+    gcshim_collect();
+    gcshim_collect();
+    printf("called %d\n", called);
+}
+
+// ---- the argument ----
+
+static struct node *with_argument;
+
+static void check_argument(void *block, void *argument) {
+    note(block, argument);
+    struct node *n = argument;
+    printf("argument %d ", n->magic == MAGIC && n->number == 4 && n->first->number == 5);
+}
+
+static __attribute__((noinline)) void make_argument(void) {
+    struct node *argument = node(4);
+    argument->first = node(5);
+    with_argument = node(1);
+    gcshim_finalizer_set(with_argument, check_argument, argument);
+}
+
+static void case_argument(void) {
+    LOST(make_argument());
+    for (int i = 0; i < 3; i++) {
+        gcshim_collect();
+        for (int j = 0; j < 10000; j++)
+            memset(malloc(sizeof(struct node)), 0x77, sizeof(struct node));
+        wipe();
+    }
+    with_argument = NULL;
     gcshim_collect();
     printf("called %d\n", called);
 }
@@ -260,10 +298,20 @@ static void case_removal(void) {
 // ---- threads ----
 
 enum { THREADS = 4, EACH = 4000 };
+static int inside, at_once;
+
+static void alone(void *block, void *argument) {
+    at_once += __atomic_fetch_add(&inside, 1, __ATOMIC_ACQ_REL) != 0;
+    note(block, argument);
+    if (called % 16 == 0)
+        sched_yield();
+    __atomic_fetch_sub(&inside, 1, __ATOMIC_ACQ_REL);
+}
 
 static void *drop_many(void *from) {
     for (int i = 0; i < EACH; i += 100) {
-        make_many((int)(intptr_t)from + i, 100);
+        for (int j = 0; j < 100; j++)
+            gcshim_finalizer_set(node((int)(intptr_t)from + i + j), alone, NULL);
         if (i % 500 == 0)
             gcshim_collect();
         gcshim_finalizers_run();
@@ -284,7 +332,7 @@ static void case_threads(void) {
     int twice = 0;
     for (int i = 0; i < called; i++)
         twice += order[i] >= THREADS * EACH || seen[order[i]]++;
-    printf("most %s twice %d\n", called > THREADS * EACH - 100 ? "called" : "not called", twice);
+    printf("most %s twice %d at once %d\n", called > THREADS * EACH - 100 ? "called" : "not called", twice, at_once);
 }
 
 // ---- kept until it has run ----
@@ -329,7 +377,7 @@ static void case_elsewhere(void) {
 }
 
 static const struct { const char *name; void (*run)(void); } CASES[] = {
-    {"order", case_order}, {"cycle", case_cycle}, {"once", case_once}, {"resurrection", case_resurrection}, {"busy", case_busy}, {"free", case_free},
+    {"order", case_order}, {"cycle", case_cycle}, {"once", case_once}, {"resurrection", case_resurrection}, {"busy", case_busy}, {"free", case_free}, {"argument", case_argument},
     {"realloc", case_realloc}, {"removal", case_removal}, {"threads", case_threads}, {"waiting", case_waiting}, {"elsewhere", case_elsewhere},
 };
 

@@ -228,6 +228,33 @@ static void case_finalizer(void) {
     printf("empty %d\n", found_empty);
 }
 
+// ---- asked for while a collection is under way that began when nobody held it ----
+
+static __attribute__((noinline)) void allocate(int mib) {
+    for (int i = 0; i < mib * 1024; i++)
+        memset(malloc(1000), 0x77, 1000);
+    wipe();
+}
+
+static void case_overtaken(void) {
+    int emptied = 0, taken = 0;
+    for (int round = 0; round < 400; round++) {
+        if (!GCSHIM_WEAK_GET(&links[0])) {
+            emptied++;
+            links[0] = item(7);
+            refused += GCSHIM_WEAK_REGISTER(&links[0]) != 0;
+        }
+        wipe();
+        allocate(round % 7 + 1);
+        ask();
+        wipe();
+        allocate(round % 5 + 1);
+        taken += asked && (links[0] != asked || !is_whole(asked, 7));
+        asked = NULL;
+    }
+    printf("emptied %d taken %d\n", emptied > 1, taken);
+}
+
 // ---- a cache of weak words that threads ask all the time while collections come by themselves ----
 
 enum { THREADS = 3, CACHE = 256, ROUNDS = 400 };
@@ -290,7 +317,7 @@ static void case_threads(void) {
 
 static const struct { const char *name; void (*run)(void); } CASES[] = {
     {"lost", case_lost}, {"free", case_free}, {"asked", case_asked}, {"changed", case_changed}, {"audit", case_audit}, {"inside", case_inside}, {"realloc", case_realloc},
-    {"refused", case_refused}, {"finalizer", case_finalizer}, {"threads", case_threads},
+    {"refused", case_refused}, {"finalizer", case_finalizer}, {"overtaken", case_overtaken}, {"threads", case_threads},
 };
 
 int main(int count, char **arguments) {

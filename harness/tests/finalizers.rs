@@ -1,4 +1,4 @@
-//! Finalizers and weak words (`include/gcshim.h`): `harness/programs/finalizers.c` and `weak_words.c`, a case a run, in each mode.
+//! Finalizers, weak words and added roots (`include/gcshim.h`): `harness/programs/finalizers.c`, `weak_words.c` and `shared_roots.c`, a case a run, in each mode.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -85,7 +85,12 @@ fn a_finalizer_can_be_replaced_and_removed_and_only_blocks_have_one() {
 
 #[test]
 fn threads_set_and_run_them() {
-    finalizers("threads", "most called twice 0\n");
+    finalizers("threads", "most called twice 0 at once 0\n");
+}
+
+#[test]
+fn the_argument_is_kept_as_long_as_the_finalizer() {
+    finalizers("argument", "argument 1 called 1\n");
 }
 
 #[test]
@@ -166,10 +171,31 @@ fn threads_that_ask_all_the_time_get_whole_blocks_or_nothing() {
     weak("threads", "found 1 emptied 1 broken 0\n", "found 1 emptied 0 broken 0\n");
 }
 
+/// A collection that began when nobody held the block ends when somebody does.
+#[test]
+fn what_is_asked_for_while_a_collection_is_under_way_is_not_taken() {
+    says("weak_words", "overtaken", "collect", "emptied 1 taken 0\n");
+}
+
 #[test]
 fn without_the_shim_a_weak_word_is_a_pointer() {
     let outcome = Program::new(program("weak_words")).arg("asked").run();
     assert_eq!(outcome.stdout, "-1 held 1 let go 0\n", "{}", outcome.describe());
+}
+
+// ---- pointers in shared memory ----
+
+#[test]
+fn what_shared_memory_holds_is_kept_while_it_is_named() {
+    says("shared_roots", "kept", "collect", "0 named all 1 0 not named none \n");
+    for mode in ["collect", "quarantine"] {
+        says("shared_roots", "freed", mode, "0 named all 1 0 not named none \n");
+    }
+}
+
+#[test]
+fn pointers_that_move_between_shared_and_private_memory_keep_what_they_point_to() {
+    says("shared_roots", "moving", "collect", "0 broken 0 left 1\n");
 }
 
 // ---- the header, ctypes ----
@@ -180,7 +206,7 @@ fn the_header_is_c_and_cpp() {
     let uses = "#include \"gcshim.h\"\n\
         static void f(void *b, void *a) { (void)b; (void)a; }\n\
         int main(void) { void *w = 0; GCSHIM_FINALIZER_SET(w, f, &w); GCSHIM_WEAK_REGISTER(&w); GCSHIM_WEAK_UNREGISTER(&w);\n\
-        return GCSHIM_WEAK_GET(&w) != 0 || GCSHIM_AUDIT() > 0 || GCSHIM_COLLECT() > 0 || GCSHIM_FINALIZERS_RUN() || GCSHIM_RESURRECTED(); }\n";
+        return GCSHIM_WEAK_GET(&w) != 0 || GCSHIM_AUDIT() > 0 || GCSHIM_COLLECT() > 0 || GCSHIM_ROOTS_ADD(&w, 8) > 0 || GCSHIM_ROOTS_REMOVE(&w, 8) > 1 || GCSHIM_FINALIZERS_RUN() || GCSHIM_RESURRECTED(); }\n";
     for (compiler, name, standard) in [
         ("cc", "uses.c", "-std=c99"),
         ("cc", "uses.c", "-std=c17"),

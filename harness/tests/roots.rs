@@ -147,11 +147,16 @@ fn mappings() {
 }
 
 #[test]
+fn what_the_program_added() {
+    root("added", false).prove(&[("shared", 20), ("file", 20), ("hole", 20), ("block", 20)]);
+}
+
+#[test]
 fn kinds_do_not_overlap() {
     // Switching one kind off must not hide what another holds.
     let holder = root("globals", true);
     let mut wrong = Vec::new();
-    for kind in ["stacks", "registers", "tls", "tsd", "dyntls", "mappings"] {
+    for kind in ["stacks", "registers", "tls", "tsd", "dyntls", "mappings", "added"] {
         let run = Program::new(&holder.program).arg("program_zeroed").arg("7").env("GCSHIM_ROOTS", format!("-{kind}"));
         let outcome = run.with_shim().run();
         if (lost_held(&outcome, Some(kind)), lost(&outcome, LOST_SIZE)) != (0, LOST_COUNT) {

@@ -18,6 +18,7 @@ use crate::python::runtime::Runtime;
 use crate::python::traverse::{self, Visited};
 use crate::python::types::Species;
 use crate::python::{free_lists, layout};
+use crate::roots::added::Copies;
 use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
 use crate::roots::sealing;
@@ -33,6 +34,8 @@ pub struct Scene<'a> {
     pub modules: &'a Modules,
     /// glibc's layout.
     pub control: ControlBlock,
+    /// What is shared and was named by the program.
+    pub added: &'a Copies,
     /// The auditing thread and those that stand still.
     pub threads: &'a dyn Fn(&mut dyn FnMut(Thread)),
     /// The interpreter, if there is one.
@@ -179,6 +182,7 @@ impl Census {
             shim_address: Census::take as *const () as usize,
             kinds: settings.kinds,
             stale: stale.get(..stale_count).unwrap_or(&[]),
+            added: scene.added,
             told: &|range| table::for_each_root(range),
             in_place: false,
         };

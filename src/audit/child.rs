@@ -86,6 +86,7 @@ unsafe fn audit(
     let scene = Scene {
         modules: moment.modules,
         control: moment.control,
+        added: moment.added,
         threads: &threads,
         runtime: moment.runtime,
         routed: snapshot::routed(),

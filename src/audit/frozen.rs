@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::finalizers;
 use crate::python::runtime::Runtime;
+use crate::roots::added::Copies;
 use crate::roots::control_block::ControlBlock;
 use crate::roots::modules::Modules;
 use crate::roots::threads::Thread;
@@ -17,6 +18,8 @@ pub struct Moment<'a> {
     pub modules: &'a Modules,
     /// glibc's layout.
     pub control: ControlBlock,
+    /// What is shared with other processes and was named by the program.
+    pub added: &'a Copies,
     /// The stopped threads.
     pub world: &'a stop::StoppedWorld,
     /// Where the auditing thread's registers were pushed.
@@ -118,6 +121,7 @@ fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Res
         return Err("memory");
     };
     let control = ControlBlock::look_up();
+    let mut added = Copies::prepare();
     let started_ns = clock::monotonic_ns();
     finalizers::lock_all();
     let Some(world) = stop::stop_world() else {
@@ -128,9 +132,11 @@ fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Res
     };
     // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
     let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
+    added.fill();
     let moment = Moment {
         modules: &modules,
         control,
+        added: &added,
         world: &world,
         stack_pointer,
         thread_pointer,

@@ -60,6 +60,7 @@ fn find_reusable(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_plac
         shim_address: in_child as *const () as usize,
         kinds,
         stale: &[],
+        added: moment.added,
         told: &|range| table::for_each_root(range),
         in_place,
     };

@@ -14,7 +14,7 @@ use super::cache;
 use super::free_list::{self, END};
 use super::misuse;
 use super::pool;
-use super::slab::{in_use, index_at, push, starts_block, take_live};
+use super::slab::{self, in_use, index_at, push, starts_block, take_live};
 use super::span::{DETACHED, Span, kind};
 
 /// Frees a block that `free` cannot: of a slab that the calling thread does not own, a large block, or one that is not in use.
@@ -67,33 +67,46 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
 
 /// Moves what others freed to the front of the free list. `false` if there was nothing.
 ///
+/// A snapshot takes for free what is on a list or not live. So the list is taken when all of its blocks have been struck off: else those that the loop had not
+/// come to would be lost blocks to it, and a collection would have them condemned when they are the program's again.
+///
 /// # Safety
 /// The calling thread owns the slab.
 pub unsafe fn collect(span: *mut Span) -> bool {
-    // SAFETY: the list taken out of remote belongs to the calling thread, as the slab does.
+    // SAFETY: what is on the list stays there until the calling thread, which owns the slab, takes it; others only put blocks before it.
     unsafe {
-        if (*span).remote.load(Relaxed) == 0 {
-            return false;
-        }
-        let list = (*span).remote.swap(0, Acquire);
-        let (mut at, mut count) = (list, 0u32);
+        let (mut struck_off, mut last, mut count) = (0, 0, 0u32);
         loop {
-            count += 1;
-            free_list::mark(at, false);
-            // A block that its owner has freed too, or that comes twice, is no longer live; so the walk ends.
-            if !take_live(span, index_at(span, at).0) {
-                misuse::double_free(at, (*span).block_bytes);
+            let list = (*span).remote.load(Acquire);
+            if list == 0 {
+                return false;
             }
-            match free_list::next(at) {
-                Some(next) if free_list::is_end(next) => break,
-                Some(next) if starts_block(span, next) => at = next,
-                _ => misuse::corrupted_free_list(at, (*span).block_bytes),
+            let mut at = list;
+            while at != struck_off {
+                count += 1;
+                // A block that its owner has freed too, or that comes twice, is no longer live; so the walk ends.
+                if !take_live(span, index_at(span, at).0) {
+                    misuse::double_free(at, (*span).block_bytes);
+                }
+                free_list::mark(at, false);
+                match free_list::next(at) {
+                    Some(next) if free_list::is_end(next) => {
+                        last = at;
+                        break;
+                    }
+                    Some(next) if starts_block(span, next) => at = next,
+                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
+                }
+            }
+            struck_off = list;
+            if (*span).remote.compare_exchange(list, 0, Acquire, Relaxed).is_ok() {
+                break;
             }
         }
         // In this order a process forked in between loses blocks at most.
-        free_list::set_next(at, (*span).free);
+        free_list::set_next(last, (*span).free);
         compiler_fence(Release);
-        (*span).free = list;
+        (*span).free = struck_off;
         compiler_fence(Release);
         (*span).used -= count;
         true
@@ -186,6 +199,16 @@ pub unsafe fn mend(span: *mut Span) {
                 }
             }
             (*span).used = carved - count;
+            // Its owner may have struck off some of what others freed, and not taken it.
+            let (mut at, mut count) = ((*span).remote.load(Acquire), 0);
+            while at != 0 && !free_list::is_end(at) {
+                count += 1;
+                slab::set_live(span, index_at(span, at).0);
+                match free_list::next(at) {
+                    Some(next) if count <= carved => at = next,
+                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::audit::{Failure, Trigger, entry};
 use crate::collect::{attached, request};
 use crate::finalizers::{self, run, table};
 use crate::python::runtime::Runtime;
+use crate::roots::added;
 use crate::weakref_hooks::links;
 
 /// Audits the process now. Answers the number of failing findings, or a negative number: -1 the shim is off, -2 an audit is taking its snapshot
@@ -94,6 +95,28 @@ pub unsafe extern "C" fn gcshim_weak_get(link: *mut *mut c_void) -> *mut c_void 
     }
     // SAFETY: the caller's duty.
     unsafe { links::get(link as usize) as *mut c_void }
+}
+
+/// Makes a range of memory shared with other processes a root. 0, or -1 the shim is off, -2 no range, -3 too many.
+#[unsafe(no_mangle)]
+pub extern "C" fn gcshim_roots_add(start: *const c_void, bytes: usize) -> c_int {
+    match (start as usize).checked_add(bytes) {
+        _ if !Settings::get().on() => Failure::Off as c_int,
+        Some(end) if !start.is_null() && bytes > 0 => {
+            if added::add(start as usize, end) {
+                0
+            } else {
+                Failure::Refused as c_int
+            }
+        }
+        _ => NOTHING_THERE,
+    }
+}
+
+/// The end of one `gcshim_roots_add` with the same arguments. 1 if there was one, else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn gcshim_roots_remove(start: *const c_void, bytes: usize) -> c_int {
+    c_int::from(added::remove(start as usize, (start as usize).wrapping_add(bytes)))
 }
 
 /// There is no block where one is wanted, or no word.

@@ -7,9 +7,10 @@
 //! live part of stacks, thread control blocks and modules have kinds of their own, and what nobody claims is a plain mapping (arenas of other
 //! allocators, coroutine stacks, JIT data). What is dead is said by who knows: glibc's own bounds of a stack, the kernel's of an alternate one.
 //!
-//! Deliberately absent: memory shared with other processes. What another process may write is no place to own private memory from, and a
+//! Deliberately absent: memory shared with other processes, unless the program names it ([`added`]). What another process may write is no place to own private memory from, and a
 //! snapshot does not freeze it.
 
+pub mod added;
 pub mod claims;
 pub mod control_block;
 pub mod loader;

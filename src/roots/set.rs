@@ -1,5 +1,6 @@
 //! The roots of a snapshot: mappings cut by claims.
 
+use super::added::{self, Copies};
 use super::claims::{Claims, Class, Cut};
 use super::control_block::{self, ControlBlock};
 use super::modules::Modules;
@@ -42,6 +43,8 @@ pub struct Sources<'a> {
     pub stale: &'a [(usize, usize)],
     /// Ranges of the shim's own memory whose words count, for what the program told it to keep.
     pub told: &'a dyn Fn(&mut dyn FnMut(usize, usize)),
+    /// What is shared and was named by the program.
+    pub added: &'a Copies,
     /// This is the program itself, not a copy: nothing may be written, and nothing read that could fault.
     pub in_place: bool,
 }
@@ -71,6 +74,10 @@ impl RootSet {
         };
         own_ranges(&mut |start, end| claims.add(start, end, Class::Shim));
         (sources.told)(&mut |start, end| set.add(start, end, Kind::Added));
+        let (start, end) = sources.added.range();
+        set.add(start, end, Kind::Added);
+        set.left_out += sources.added.left_out;
+        added::for_each_in_heap(&mut |start| set.anchor(start, Kind::Added));
         for segment in sources.modules.segments() {
             let module = sources.modules.all().get(segment.module as usize);
             let shim = module.is_some_and(|m| m.base <= sources.shim_address && sources.shim_address < m.end);
@@ -92,9 +99,9 @@ impl RootSet {
             claims.add(start, end, Class::Thread(Kind::Registers));
         }
         // Where a block is a stack, nothing but the stack pointer and the kernel may know it.
-        self.anchor(thread.stack_low);
+        self.anchor(thread.stack_low, Kind::Stacks);
         if let Some((low, _)) = thread.alternate {
-            self.anchor(low);
+            self.anchor(low, Kind::Stacks);
         }
         let own = match thread.thread_pointer {
             0 => None,
@@ -102,7 +109,7 @@ impl RootSet {
             tp => unsafe { sources.control.stack(tp) }.map(|s| (s.low, s.high)),
         };
         if let Some((low, high)) = own {
-            self.anchor(low);
+            self.anchor(low, Kind::Stacks);
             claims.add(low, high, Class::Root(Kind::Stacks));
         }
         // The part below the stack pointer is dead only of a stack whose bounds are known: around the stack pointer of a coroutine there may be others' stacks.
@@ -219,8 +226,8 @@ impl RootSet {
         }
     }
 
-    /// Makes a root of one address, if it lies in a block: the block is a stack.
-    fn anchor(&mut self, address: usize) {
+    /// Makes a root of one address, if it lies in a block: the block is a stack, or was named.
+    fn anchor(&mut self, address: usize, kind: Kind) {
         if view::block_around(address).is_none() {
             return;
         }
@@ -229,7 +236,7 @@ impl RootSet {
                 *slot = address;
                 let at = &raw const *slot as usize;
                 self.anchor_count += 1;
-                self.add(at, at + 8, Kind::Stacks);
+                self.add(at, at + 8, kind);
             }
             None => self.left_out += 1,
         }

@@ -17,16 +17,14 @@ pub mod rank {
     pub const FINALIZERS: u8 = 2;
     /// The weak words that the program registered.
     pub const LINKS: u8 = 3;
-    /// The root ranges that the program added.
-    pub const ADDED: u8 = 4;
     /// The list of thread caches.
-    pub const CACHES: u8 = 5;
+    pub const CACHES: u8 = 4;
     /// The lists of slabs without an owner.
-    pub const ABANDONED: u8 = 6;
+    pub const ABANDONED: u8 = 5;
     /// Regions, span records, page map updates.
-    pub const POOL: u8 = 7;
+    pub const POOL: u8 = 6;
     /// The shim's own memory.
-    pub const META: u8 = 8;
+    pub const META: u8 = 7;
 }
 
 /// A spin lock of one rank around a value. The lock is one word of plain memory: a child made by fork or clone inherits its state.
