@@ -229,6 +229,26 @@ fn the_header_is_c_and_cpp() {
     }
 }
 
+/// `harness/example/names.c`, with fewer descriptors than it opens: a table of weak words that does not keep what nobody uses, and finalizers that close.
+#[test]
+fn the_example_closes_and_forgets_what_nobody_has() {
+    let names = compile::example("names");
+    let limited = || Program::new("/bin/sh").arg("-c").arg("ulimit -n 120 && exec \"$0\" 200000").arg(&names);
+    let numbers = |outcome: &Outcome| -> Vec<u64> {
+        assert!(outcome.succeeded(), "{}", outcome.describe());
+        outcome.stdout.split_whitespace().filter_map(|w| w.parse().ok()).collect()
+    };
+    let outcome = limited().run();
+    let [made, places, wrong, open, closed, refused] = numbers(&outcome)[..] else { panic!("{}", outcome.describe()) };
+    assert_eq!((made, places, wrong, closed, open + refused), (200_000, 200_000, 0, 0, 200), "{}", outcome.describe());
+    assert!(refused > 0, "{}", outcome.describe());
+    let outcome = limited().with_shim().env("GCSHIM_MODE", "collect").run();
+    let [made, places, wrong, open, closed, refused] = numbers(&outcome)[..] else { panic!("{}", outcome.describe()) };
+    assert_eq!((made, wrong, open, refused), (200_000, 0, 200, 0), "{}", outcome.describe());
+    // A stale word keeps one or the other.
+    assert!(closed > 190 && places < 150_000, "{}", outcome.describe());
+}
+
 const CTYPES: &str = r#"
 import ctypes, gc
 c = ctypes.CDLL(None)
