@@ -42,6 +42,9 @@ enum {
  * Returns the number of failing findings, which are also in the report (GCSHIM_REPORT) and on standard error; GCSHIM_OFF, GCSHIM_BUSY, GCSHIM_REFUSED; GCSHIM_GIVEN_UP
  * if the audit crashed or took longer than GCSHIM_DEADLINE.
  *
+ * In the modes collect and quarantine it also lists blocks that were freed and into which words point all the same, with the places where these stand: freed-while-referenced.
+ * That fails only if GCSHIM_FAIL_ON has it, since many a program keeps a pointer that it will not use again.
+ *
  * The program's threads stand still for the snapshot only (milliseconds).
  */
 extern int gcshim_audit(void) __attribute__((weak));

@@ -9,9 +9,11 @@ mod support;
 
 use std::path::Path;
 
+use serde_json::json;
 use support::compile;
 use support::interpreters::{self, Interpreter};
 use support::process::{Outcome, Program};
+use support::report;
 
 /// What these modes may take beyond what audit mode takes, in KiB: it looks once 16 MiB are retained, or an eighth of what lives, and a thread that frees
 /// faster than its blocks are looked at waits at 32 MiB more (`collect::pace`).
@@ -142,6 +144,28 @@ fn no_pattern_is_left_out() {
         }
     }
     assert!(patterns >= 18, "{patterns}");
+}
+
+/// On request: what was freed, and where the pointers stand.
+#[test]
+fn an_audit_lists_what_is_freed_and_pointed_to() {
+    let held = || Program::new(compile::program("freed_held", &["-fno-builtin", "-Wno-use-after-free"])).with_shim();
+    for mode in ["quarantine", "collect"] {
+        let outcome = held().env("GCSHIM_MODE", mode).env("GCSHIM_FAIL_ON", "freed-while-referenced").run();
+        let found = report::of_kind(&outcome.records, "finding");
+        let [one] = &found[..] else { panic!("{}", outcome.describe()) };
+        assert_eq!(one["verdict"], "freed-while-referenced", "{}", outcome.describe());
+        // Four blocks by five words.
+        assert_eq!((&one["objects"], &one["references"]), (&json!(4), &json!(5)), "{}", outcome.describe());
+        let holders = json!([{"type": "globals", "words": 3}, {"type": "native block of 48 bytes", "words": 2}]);
+        assert_eq!(one["holders"], holders, "{}", outcome.describe());
+        assert_eq!(outcome.stdout, "failing 1\n");
+        assert!(outcome.stderr.contains("4 blocks of 1280 bytes freed, and 5 pointers into them\n"), "{}", outcome.describe());
+        let unasked = held().env("GCSHIM_MODE", mode).run();
+        assert_eq!((&*unasked.stdout, &*unasked.stderr), ("failing 0\n", ""), "{}", unasked.describe());
+    }
+    let outcome = held().run();
+    assert!(report::findings(&outcome.records).is_empty(), "{}", outcome.describe());
 }
 
 /// What cannot be seen cannot be kept: the blocks are looked at, and given away when nothing leads to them.

@@ -9,6 +9,7 @@ use super::records::Head;
 use super::settings::Settings;
 use super::snapshot::{self, Handoff, status};
 use super::{Trigger, census_file, plain, records, suppressions};
+use crate::heap::modes;
 use crate::meta::{self, Array, Mark};
 use crate::roots::threads::Thread;
 use crate::sys::text::{STDERR, Writer};
@@ -125,6 +126,9 @@ unsafe fn audit(
     census.phases.end("untraversed");
     sealed::open();
     census.find_holders();
+    if trigger == Trigger::Call && modes::on(modes::RETAIN) {
+        census.find_freed();
+    }
     census.phases.end("holders");
     census.findings.sort(&|v| settings.fails(v));
     let left_out = census.findings.left_out;

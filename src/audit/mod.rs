@@ -11,6 +11,7 @@ pub mod child;
 pub mod cycles;
 pub mod entry;
 pub mod findings;
+pub mod freed;
 pub mod frozen;
 pub mod histogram;
 pub mod holders;

@@ -95,6 +95,12 @@ fn sentence(w: &mut Writer, one: &Finding, label: &[u8]) {
                 let _ = write!(w, " ({} bytes with what they hold)", one.bytes);
             }
         }
+        Verdict::FreedWhileReferenced => {
+            let _ = write!(w, "{objects} block{}", s(objects));
+            w.bytes(label.strip_prefix(b"block").unwrap_or(label));
+            let _ =
+                write!(w, " freed, and {references} pointer{} into {}", s(references), if objects == 1 { "it" } else { "them" });
+        }
         _ => count(w, objects, label),
     }
 }
