@@ -19,7 +19,8 @@ use support::report;
 /// faster than its blocks are looked at waits at 32 MiB more (`collect::pace`).
 const RETAINED_KIB_MAX: u64 = (16 + 32) << 10;
 
-/// What the heap takes beside the blocks: spans that are begun and not full, records. A part of all, as `1 / PART_BESIDE`.
+/// What the heap takes beside the blocks, those that are retained among them: spans that are begun and not full, records. A part of all, as
+/// `1 / PART_BESIDE`.
 const PART_BESIDE: u64 = 4;
 
 /// Live data in MiB. With little of it a heap is looked at while the program stands still, with this much in a copy of the process.
@@ -55,7 +56,8 @@ fn stays_whole(program: Program) -> u64 {
 }
 
 fn bound(audit_kib: u64) -> u64 {
-    audit_kib + audit_kib / PART_BESIDE + RETAINED_KIB_MAX
+    let blocks_kib = audit_kib + RETAINED_KIB_MAX;
+    blocks_kib + blocks_kib / PART_BESIDE
 }
 
 /// Whether a mistake is made harmless, and by a decision about the block.

@@ -356,6 +356,38 @@ gc.disable()
 tangle(n)
 ";
 
+/// Buffers that nobody has written to yet, where there were others before that named the blocks.
+#[test]
+fn lost_blocks_that_memory_not_yet_written_named_before() {
+    let text = "
+import ctypes
+malloc, realloc, free = (getattr(ctypes.CDLL(None), name) for name in ('malloc', 'realloc', 'free'))
+malloc.restype = realloc.restype = ctypes.c_void_p
+malloc.argtypes, realloc.argtypes, free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p, ctypes.c_size_t], [ctypes.c_void_p]
+blocks = [malloc(40) for _ in range(20)]
+def fill(buffer, size):
+    (ctypes.c_void_p * (size // 8)).from_address(buffer)[:] = [blocks[i % 20] for i in range(size // 8)]
+    return buffer
+for size in (160, 256, 1000):
+    before = [fill(malloc(size), size) for _ in range(8)]
+    for buffer in before:
+        free(buffer)
+    after = [malloc(size) for _ in range(4)] + [realloc(malloc(16), size) for _ in range(4)]
+    print(len(set(before) & set(after)))
+    globals()['kept%d' % size] = (ctypes.c_void_p * 8)(*after)
+del blocks
+";
+    for interpreter in interpreters::all() {
+        let outcome = interpreter.program().arg("-c").arg(text).with_shim().run();
+        assert!(outcome.succeeded(), "{}", outcome.describe());
+        // Else nothing is shown: the memory is the same.
+        assert_eq!(outcome.stdout, "8\n8\n8\n", "{}", outcome.describe());
+        let failing = report::failing(&outcome.records);
+        let found: Vec<(&str, u64)> = failing.iter().map(|f| (f.verdict.as_str(), f.objects)).collect();
+        assert_eq!(found, [("leaked-block", 20)], "{}", outcome.describe());
+    }
+}
+
 #[test]
 fn garbage_that_waits_for_gc_is_told_apart_from_leaks() {
     let bug = Bug { name: "leaked_list", setup: TANGLE };

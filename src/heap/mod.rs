@@ -14,7 +14,6 @@ pub mod free_list;
 pub mod idle;
 pub mod misuse;
 pub mod modes;
-mod padding;
 pub mod page_map;
 pub mod pool;
 pub mod region;
@@ -25,6 +24,7 @@ pub mod size_class;
 pub mod slab;
 pub mod span;
 pub mod stamps;
+pub mod unwritten;
 pub mod view;
 pub mod watch;
 
@@ -70,13 +70,13 @@ pub fn allocate_fast(size: usize, domain: Domain) -> *mut u8 {
     unsafe { pop(cache::direct(cache::mine(), domain, size)) }
 }
 
-/// As [`allocate`] in [`Domain::Raw`], with nothing old in its [`padding`].
+/// As [`allocate`] in [`Domain::Raw`], with nothing old in it (see [`unwritten`]).
 #[inline]
 pub fn allocate_clean(size: usize) -> *mut u8 {
     let block = allocate(size, Domain::Raw);
-    if size <= MAX_DIRECT_SIZE && !block.is_null() {
+    if !block.is_null() {
         // SAFETY: a new block of the size's class.
-        unsafe { padding::clear(block, size) };
+        unsafe { unwritten::clear(block, 0, size) };
     }
     block
 }
@@ -209,7 +209,7 @@ pub fn allocate_zeroed(size: usize, domain: Domain) -> *mut u8 {
         if size > MAX_SLAB_SIZE && (*page_map::span_at(block as usize)).zeroed {
             return block;
         }
-        libc::memset(block.cast(), 0, size);
+        libc::memset(block.cast(), 0, unwritten::cleared_to(size));
     }
     block
 }
@@ -315,15 +315,11 @@ fn usable_for(ptr: *mut u8, caller: &str) -> usize {
     }
 }
 
-fn allocate_as(size: usize, domain: Domain) -> *mut u8 {
-    if domain == Domain::Raw { allocate_clean(size) } else { allocate(size, domain) }
-}
-
 /// A block of at least `size` bytes that starts with what was in `ptr`, which is freed unless it is the same one. With a null `ptr`, as
 /// [`allocate`]. Null when out of memory, and then `ptr` is as before. `ptr` must be ours: ask [`misuse::is_foreign`] first.
 pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if ptr.is_null() {
-        return allocate_as(size, domain);
+        return if domain == Domain::Raw && unwritten::wanted() { allocate_clean(size) } else { allocate(size, domain) };
     }
     let old = usable_for(ptr, "realloc");
     if old == 0 || size > MAX_SIZE {
@@ -333,7 +329,7 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if size <= old && (size >= old / 2 || old <= 64) {
         if domain == Domain::Raw {
             // SAFETY: the block is the caller's.
-            unsafe { padding::clear_cut_off(ptr as usize, size, old) };
+            unsafe { unwritten::clear_cut_off(ptr as usize, size, old) };
         }
         return ptr;
     }
@@ -358,12 +354,16 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
             }
         }
     }
-    let new = allocate_as(size, domain);
+    let new = allocate(size, domain);
     if new.is_null() {
         return new;
     }
     // SAFETY: two blocks of at least this many bytes, both the caller's.
     unsafe { libc::memcpy(new.cast(), ptr.cast(), old.min(size)) };
+    if domain == Domain::Raw {
+        // SAFETY: a new block of the size's class.
+        unsafe { unwritten::clear(new, old.min(size), size) };
+    }
     if watched {
         watch::moves(ptr as usize, new as usize);
     }

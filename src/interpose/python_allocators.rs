@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::{exit, late_python, undone_routing};
 use crate::audit::settings::{self, Settings};
 use crate::audit::snapshot;
-use crate::heap::{self, Domain};
+use crate::heap::{self, Domain, unwritten};
 use crate::python::runtime::{MINOR_MAX, MINOR_MIN, Runtime, Unsupported};
 use crate::sys::text::stderr_line;
 
@@ -88,6 +88,7 @@ pub fn install() {
     };
     settings::report_mistakes();
     undone_routing::prepare(runtime);
+    unwritten::want_clean();
     route(runtime);
     snapshot::set_routed(0);
 }
