@@ -237,7 +237,7 @@ static void case_free(void) {
 
 // ---- the argument ----
 
-static struct node *with_argument;
+static struct node *volatile with_argument;
 
 static void check_argument(void *block, void *argument) {
     note(block, argument);
@@ -260,7 +260,9 @@ static void case_argument(void) {
             memset(malloc(sizeof(struct node)), 0x77, sizeof(struct node));
         wipe();
     }
+    printf("called %d ", called);
     with_argument = NULL;
+    wipe();
     gcshim_collect();
     printf("called %d\n", called);
 }

@@ -90,7 +90,7 @@ fn threads_set_and_run_them() {
 
 #[test]
 fn the_argument_is_kept_as_long_as_the_finalizer() {
-    finalizers("argument", "argument 1 called 1\n");
+    finalizers("argument", "called 0 argument 1 called 1\n");
 }
 
 #[test]
