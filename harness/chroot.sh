@@ -19,7 +19,7 @@ check() { # expected status, expected output (a pattern), program, argument...
         printf '  %s: status %s, not %s\n%s\n' "$*" "$got" "$expected" "$(head -20 <<<"$said")"
     fi
 }
-for p in heap_semantics heap_foreign heap_threads heap_fork heap_signals heap_peak heap_limit heap_misuse call_audit snapshot_churn snapshot_fork \
+for p in heap_semantics heap_foreign heap_threads heap_fork heap_signals heap_handlers heap_scribble heap_peak heap_limit heap_misuse call_audit snapshot_churn snapshot_fork \
     snapshot_waits snapshot_invisible snapshot_storm snapshot_stacks faults_threads root_stacks root_registers root_tls root_tsd root_dyntls \
     root_globals root_mappings; do
     build "$p" || wrong=$((wrong + 1))
@@ -30,11 +30,12 @@ check 0 '^$' heap_foreign
 check 0 '^[0-9]+$' heap_threads 5000
 check 0 '^$' heap_fork 30
 check 0 '^$' heap_signals
+check 0 '^$' heap_handlers
+check 0 '^$' heap_scribble
 check 0 '^[0-9]+ [0-9]+$' heap_peak
 check 0 '^[0-9]+ [0-9]+ [0-9]+$' heap_limit 100
 for misuse in double-free double-free-remote double-free-by-another; do check 134 'double free of 0x' heap_misuse $misuse; done
 check 134 'interior pointer' heap_misuse interior
-check 134 'corrupted free list' heap_misuse overflow-by-one
 check 0 '^0$' call_audit often
 check 0 '^1$' call_audit lost
 check 0 '^$' snapshot_churn 30

@@ -4,13 +4,12 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 use super::Domain;
-use super::cache::Cache;
-use super::free_list;
+use super::cache::{self, Cache};
 use super::pool;
-use super::remote::{claim, collect, detach, mend};
+use super::remote::{claim, collect, detach, settle};
 use super::size_class::CLASSES;
-use super::slab::carve;
-use super::span::{DETACHED, Span, TABLE, kind};
+use super::slab::{self, advance, carve};
+use super::span::{DETACHED, PENDING, Span, TABLE, kind};
 use crate::sys::lock::{Ranked, rank};
 
 /// The lists, per domain and class, linked by `next` and `previous`, ended by null.
@@ -35,11 +34,10 @@ pub unsafe fn abandon(span: *mut Span) {
     // SAFETY: the slab belongs to the calling thread until the bit is set.
     unsafe {
         collect(span);
-        if (*span).used == 0 {
+        if slab::is_empty(span) {
             pool::release(span);
             return;
         }
-        (*span).owner.store(0, Relaxed);
         add(span);
     }
 }
@@ -88,7 +86,7 @@ unsafe fn list(span: *mut Span, abandoned: &mut Abandoned) {
         *head = span;
         count_of(domain, class, 1);
         (*span).listed.store(true, Relaxed);
-        (*span).remote.fetch_or(DETACHED, Release);
+        _ = (*span).owner.fetch_update(SeqCst, Relaxed, |seen| Some(seen & PENDING | DETACHED));
     }
 }
 
@@ -141,14 +139,12 @@ pub unsafe fn adopt(cache: *mut Cache, domain: Domain, class: usize) -> *mut Spa
             if !claimed {
                 continue;
             }
-            (*head).owner.store(cache as usize, Relaxed);
-            mend(head);
-            if !free_list::is_end((*head).free) || collect(head) || carve(head) {
+            settle(head);
+            if advance(head) || carve(head) {
                 return head;
             }
-            if !detach(head, cache as usize) {
-                collect(head);
-                return head;
+            if !detach(head) {
+                cache::link(cache, head, false);
             }
         }
         null_mut()
@@ -167,13 +163,12 @@ pub unsafe fn orphan_all_but(mine: usize) {
         // SAFETY: the record lives for ever, and no other thread exists that could change it.
         unsafe {
             let owner = (*span).owner.load(Relaxed);
-            if (*span).kind.load(Relaxed) != kind::SLAB || owner == mine || (*span).remote.load(Relaxed) & DETACHED != 0 {
+            if (*span).kind.load(Relaxed) != kind::SLAB || owner & !PENDING == mine || owner & DETACHED != 0 {
                 continue;
             }
-            (*span).owner.store(0, Relaxed);
             (*span).torn.store(true, Relaxed);
             if (*span).listed.load(Relaxed) {
-                (*span).remote.fetch_or(DETACHED, Relaxed);
+                (*span).owner.store(DETACHED, Relaxed);
             } else {
                 list(span, &mut abandoned);
             }

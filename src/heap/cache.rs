@@ -10,7 +10,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 use super::Domain;
 use super::abandoned;
-use super::free_list;
 use super::modes;
 use super::size_class::{self, CLASSES, DIRECT, MAX_DIRECT_SIZE};
 use super::span::Span;
@@ -22,15 +21,19 @@ use crate::sys::tls;
 /// The slab without blocks. Never written.
 static EMPTY_SPAN: Span = Span::unused();
 
-/// [`EMPTY_SPAN`], as the lists hold it. Only its free list is read, and it is empty.
+/// [`EMPTY_SPAN`], as the lists hold it. Only its first word of free blocks is read, and there are none.
 pub const NO_SLAB: *mut Span = &raw const EMPTY_SPAN as *mut Span;
+
+/// See [`link`].
+const MAX_WAITING_LAST_BYTES: usize = 1024;
 
 /// One thread's slabs.
 #[repr(C, align(128))]
 pub struct Cache {
     /// Per domain and 16-byte step, the slab to try first.
     pub direct: [[*mut Span; DIRECT]; 2],
-    /// Per domain and class, the first of the slabs (a list by `next`, ended by null; [`NO_SLAB`] if there are none), the same as in `direct`.
+    /// Per domain and class, the first of the slabs, the same as in `direct`; [`NO_SLAB`] if there are none. A list by `next`, ended by null, and by
+    /// `previous`, where the first has the last.
     pub bins: [[*mut Span; CLASSES]; 2],
     /// Bytes that the thread has retained and not told of yet (see `retained`).
     pub untold_retained_bytes: usize,
@@ -62,14 +65,12 @@ static EMPTY: Cache = empty();
 pub(crate) struct Caches {
     unused: *mut Cache,
     all: *mut Cache,
-    secrets_drawn: bool,
 }
 
 // SAFETY: the lists change only under the lock.
 unsafe impl Send for Caches {}
 
-pub(crate) static CACHES: Ranked<{ rank::CACHES }, Caches> =
-    Ranked::new(Caches { unused: null_mut(), all: null_mut(), secrets_drawn: false });
+pub(crate) static CACHES: Ranked<{ rank::CACHES }, Caches> = Ranked::new(Caches { unused: null_mut(), all: null_mut() });
 
 /// Called each time a thread gets a cache, so that its end can be noticed. Stored as an address; 0 for none.
 static ON_NEW_CACHE: AtomicUsize = AtomicUsize::new(0);
@@ -86,6 +87,12 @@ pub fn mine() -> *mut Cache {
     (&raw const EMPTY as usize).wrapping_add(tls::cache_word()) as *mut Cache
 }
 
+/// What stands in the spans that the calling thread owns: its thread-local word. 0, which no span has, if it has no cache.
+#[inline(always)]
+pub fn me() -> usize {
+    tls::cache_word()
+}
+
 /// Whether the calling thread has a cache.
 #[inline]
 pub fn have_one() -> bool {
@@ -99,10 +106,6 @@ pub fn mine_or_new() -> *mut Cache {
         return mine();
     }
     let mut caches = CACHES.lock();
-    if !caches.secrets_drawn {
-        free_list::draw_secrets();
-        caches.secrets_drawn = true;
-    }
     let mut cache = caches.unused;
     if cache.is_null() {
         match meta::permanent_within(&caches, size_of::<Cache>(), align_of::<Cache>()) {
@@ -258,7 +261,8 @@ unsafe fn set_bin(cache: *mut Cache, domain: Domain, class: usize, span: *mut Sp
     }
 }
 
-/// Puts a slab that the calling thread owns into its bin: first, or behind the first.
+/// Puts a slab that the calling thread owns into its bin: first, or to wait. Slabs of small blocks wait at the end: until it is their turn, many of their
+/// blocks are free, so that turns are rare. Slabs of larger blocks wait behind the first: those with few free blocks are filled again at once, and memory is saved.
 ///
 /// # Safety
 /// `cache` is the calling thread's and not the empty one; `span` is in no list.
@@ -269,22 +273,24 @@ pub unsafe fn link(cache: *mut Cache, span: *mut Span, first: bool) {
         let head = bin(cache, domain, class);
         if head == NO_SLAB {
             (*span).next = null_mut();
-            (*span).previous = null_mut();
+            (*span).previous = span;
             set_bin(cache, domain, class, span);
-        } else if first {
+            return;
+        }
+        let last = (*head).previous;
+        if first {
             (*span).next = head;
-            (*span).previous = null_mut();
+            (*span).previous = last;
             (*head).previous = span;
             set_bin(cache, domain, class, span);
-        } else {
-            let next = (*head).next;
-            (*span).next = next;
-            (*span).previous = head;
-            (*head).next = span;
-            if !next.is_null() {
-                (*next).previous = span;
-            }
+            return;
         }
+        let before = if (*span).block_bytes > MAX_WAITING_LAST_BYTES { head } else { last };
+        let next = (*before).next;
+        (*span).next = next;
+        (*span).previous = before;
+        (*before).next = span;
+        (*if next.is_null() { head } else { next }).previous = span;
     }
 }
 
@@ -295,15 +301,25 @@ pub unsafe fn link(cache: *mut Cache, span: *mut Span, first: bool) {
 pub unsafe fn unlink(cache: *mut Cache, span: *mut Span) {
     // SAFETY: as for link.
     unsafe {
-        let (next, previous) = ((*span).next, (*span).previous);
-        if !next.is_null() {
-            (*next).previous = previous;
-        }
-        if previous.is_null() {
-            let first = if next.is_null() { NO_SLAB } else { next };
-            set_bin(cache, (*span).domain(), (*span).class as usize, first);
-        } else {
+        let (domain, class) = ((*span).domain(), (*span).class as usize);
+        let (head, next, previous) = (bin(cache, domain, class), (*span).next, (*span).previous);
+        if span != head {
             (*previous).next = next;
+            (*if next.is_null() { head } else { next }).previous = previous;
+        } else if next.is_null() {
+            set_bin(cache, domain, class, NO_SLAB);
+        } else {
+            (*next).previous = previous;
+            set_bin(cache, domain, class, next);
         }
     }
+}
+
+/// Whether a slab is the only one of its bin.
+///
+/// # Safety
+/// The calling thread owns the slab, and it is in its bin.
+pub unsafe fn is_only(span: *mut Span) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { (*span).previous == span }
 }

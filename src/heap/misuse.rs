@@ -50,12 +50,6 @@ pub fn double_free(address: usize, bytes: usize) -> ! {
     die(format_args!("gcshim: double free of {address:#x} ({bytes} bytes)"));
 }
 
-/// A free block whose link was overwritten.
-#[cold]
-pub fn corrupted_free_list(address: usize, bytes: usize) -> ! {
-    die(format_args!("gcshim: corrupted free list at {address:#x} ({bytes} bytes)"));
-}
-
 /// `realloc` or `malloc_usable_size` of a block of ours that is free.
 #[cold]
 pub fn use_of_free(what: &str, address: usize, bytes: usize) -> ! {

@@ -1,16 +1,14 @@
 //! The program's memory: size classes, slabs, large blocks, page map, thread caches, remote frees.
 //!
-//! One malloc: the size chooses a bin of the thread's [`cache`], its first slab's [`free_list`] gives the block. One free: the
-//! [`page_map`] names the slab, the block is checked and pushed. Neither takes a lock, makes a system call or touches `errno`.
-//! What is rarer goes through [`slab`], and once per slab through the [`pool`] to the [`region`]s.
+//! One malloc: the size chooses a bin of the thread's [`cache`], its first [`slab`]'s bits give the block. One free: the [`page_map`]
+//! names the slab, the block's bit is looked at and set. Neither takes a lock, makes a system call or touches `errno`.
+//! What is rarer goes through [`slab::refill`] and [`remote`], and once per slab through the [`pool`] to the [`region`]s.
 //!
-//! Signals: a handler that returns normally may interrupt anything here. One that itself calls `malloc` or `free` on the interrupted
-//! thread is outside what C allows. It does no harm unless it interrupts `malloc` between reading and writing the list head of
-//! the same slab (a few instructions; both would get the same block), or a holder of a lock here (it would wait for itself).
+//! Signals: a handler may interrupt anything here, and may allocate and free on the interrupted thread unless that holds a lock here (it
+//! would wait for itself): a block is taken and given by one instruction, which fails if a handler came before it.
 
 pub mod abandoned;
 pub mod cache;
-pub mod free_list;
 pub mod idle;
 pub mod misuse;
 pub mod modes;
@@ -24,7 +22,6 @@ pub mod size_class;
 pub mod slab;
 pub mod span;
 pub mod stamps;
-pub mod unwritten;
 pub mod view;
 pub mod watch;
 
@@ -32,7 +29,7 @@ pub mod watch;
 mod model_test;
 
 use core::ptr::null_mut;
-use core::sync::atomic::{Ordering::*, compiler_fence};
+use core::sync::atomic::Ordering::*;
 
 use crate::meta;
 use crate::sys::memory::GRANULE;
@@ -67,50 +64,10 @@ pub fn allocate_fast(size: usize, domain: Domain) -> *mut u8 {
         return null_mut();
     }
     // SAFETY: the index is in range; every entry is a slab of this thread, or the empty one.
-    unsafe { pop(cache::direct(cache::mine(), domain, size)) }
-}
-
-/// As [`allocate`] in [`Domain::Raw`], with nothing old in it (see [`unwritten`]).
-#[inline]
-pub fn allocate_clean(size: usize) -> *mut u8 {
-    let block = allocate(size, Domain::Raw);
-    if !block.is_null() {
-        // SAFETY: a new block of the size's class.
-        unsafe { unwritten::clear(block, 0, size) };
-    }
-    block
-}
-
-/// Takes the first block off a slab's list; null if it is empty, or corrupted: [`slab::refill`] tells which.
-///
-/// # Safety
-/// `span` is a slab that the calling thread owns, or `cache::NO_SLAB`.
-#[inline(always)]
-unsafe fn pop(span: *mut Span) -> *mut u8 {
-    // SAFETY: the owner alone touches the list; a block on it is readable.
-    unsafe {
-        let at = (*span).free;
-        if free_list::is_end(at) {
-            return null_mut();
-        }
-        let (index, starts) = slab::index_at(span, at);
-        let Some(next) = free_list::next(at) else { return null_mut() };
-        if !starts || slab::is_live(span, index) {
-            return null_mut();
-        }
-        // Counted first: a process forked in between sees a block too many in use, not one too few. The bit last: a snapshot taken by a signal
-        // in between finds a list that can be used.
-        (*span).used += 1;
-        compiler_fence(Release);
-        (*span).free = next;
-        compiler_fence(Release);
-        slab::set_live(span, index);
-        at as *mut u8
-    }
+    unsafe { slab::take(cache::direct(cache::mine(), domain, size)) }
 }
 
 /// The slow half of [`allocate`]: all sizes.
-#[cold]
 #[inline(never)]
 pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
     if modes::on(modes::STAMP) {
@@ -138,7 +95,7 @@ fn allocate_counted(size: usize, domain: Domain) -> *mut u8 {
         // SAFETY: as in allocate_class; the empty slab has no block.
         unsafe {
             let span = cache::bin(cache::mine(), domain, size_class::class_of(size));
-            let block = pop(span);
+            let block = slab::take(span);
             if !block.is_null() {
                 stamps::born_in_slab(span, block);
                 return block;
@@ -152,6 +109,19 @@ fn allocate_counted(size: usize, domain: Domain) -> *mut u8 {
 }
 
 fn allocate_any(size: usize, domain: Domain) -> *mut u8 {
+    if size <= MAX_DIRECT_SIZE {
+        // Once in a word of blocks: the slab's next word.
+        // SAFETY: as in allocate_fast.
+        unsafe {
+            let span = cache::direct(cache::mine(), domain, size);
+            if span != cache::NO_SLAB && slab::more(span) {
+                let block = slab::take(span);
+                if !block.is_null() {
+                    return block;
+                }
+            }
+        }
+    }
     if size <= MAX_SLAB_SIZE {
         let block = allocate_class(size_class::class_of(size), domain);
         // Where there is no room for a slab, there may be room for one block that takes most of a granule.
@@ -166,7 +136,7 @@ fn allocate_any(size: usize, domain: Domain) -> *mut u8 {
 /// A block of a size class.
 fn allocate_class(class: usize, domain: Domain) -> *mut u8 {
     // SAFETY: the class is one; the bin has a slab of this thread, or the empty one.
-    let block = unsafe { pop(cache::bin(cache::mine(), domain, class)) };
+    let block = unsafe { slab::take(cache::bin(cache::mine(), domain, class)) };
     if !block.is_null() {
         return block;
     }
@@ -174,17 +144,18 @@ fn allocate_class(class: usize, domain: Domain) -> *mut u8 {
     if cache.is_null() {
         return null_mut();
     }
-    // SAFETY: the cache is the calling thread's; refill returns a slab of it with a free block.
-    unsafe {
-        let span = slab::refill(cache, domain, class);
-        if span.is_null() {
-            return null_mut();
+    loop {
+        // SAFETY: the cache is the calling thread's; refill returns a slab of it with a free block, which only a signal handler can take before us.
+        unsafe {
+            let span = slab::refill(cache, domain, class);
+            if span.is_null() {
+                return null_mut();
+            }
+            let block = slab::take(span);
+            if !block.is_null() {
+                return block;
+            }
         }
-        let block = pop(span);
-        if block.is_null() {
-            slab::check_first(span);
-        }
-        block
     }
 }
 
@@ -209,7 +180,7 @@ pub fn allocate_zeroed(size: usize, domain: Domain) -> *mut u8 {
         if size > MAX_SLAB_SIZE && (*page_map::span_at(block as usize)).zeroed {
             return block;
         }
-        libc::memset(block.cast(), 0, unwritten::cleared_to(size));
+        libc::memset(block.cast(), 0, size);
     }
     block
 }
@@ -256,12 +227,11 @@ pub fn free(ptr: *mut u8) {
 unsafe fn free_at_once(span: *mut Span, at: usize) {
     // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
     unsafe {
-        if (*span).owner.load(Relaxed) == cache::mine() as usize {
+        if (*span).owner.load(Relaxed) == cache::me() {
             let (index, starts) = slab::index_at(span, at);
-            // What was never carved is not live, and what is on the remote list still is: hence the look at that. The comparison with
-            // the bits keeps an address that only resembles one of ours in its lower 47 bits from reaching them.
-            if starts && index < span::LIVE_WORDS * 64 && (*span).remote.load(Relaxed) == 0 && slab::take_live(span, index) {
-                return slab::push(span, at);
+            // What was never carved has no bit. If others have freed blocks, `owner` says so, and is not the same.
+            if starts && index < (*span).carved.load(Relaxed) as usize && slab::give(span, index, at) {
+                return;
             }
         }
         remote::free_slow(span, at);
@@ -319,7 +289,7 @@ fn usable_for(ptr: *mut u8, caller: &str) -> usize {
 /// [`allocate`]. Null when out of memory, and then `ptr` is as before. `ptr` must be ours: ask [`misuse::is_foreign`] first.
 pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if ptr.is_null() {
-        return if domain == Domain::Raw && unwritten::wanted() { allocate_clean(size) } else { allocate(size, domain) };
+        return allocate(size, domain);
     }
     let old = usable_for(ptr, "realloc");
     if old == 0 || size > MAX_SIZE {
@@ -327,10 +297,8 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     }
     // In place while it fits and does not waste more than half of the block.
     if size <= old && (size >= old / 2 || old <= 64) {
-        if domain == Domain::Raw {
-            // SAFETY: the block is the caller's.
-            unsafe { unwritten::clear_cut_off(ptr as usize, size, old) };
-        }
+        // SAFETY: the block is the caller's.
+        unsafe { slab::wipe_behind(page_map::span_at(ptr as usize), ptr as usize, size) };
         return ptr;
     }
     let span = page_map::span_at(ptr as usize);
@@ -360,10 +328,6 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     }
     // SAFETY: two blocks of at least this many bytes, both the caller's.
     unsafe { libc::memcpy(new.cast(), ptr.cast(), old.min(size)) };
-    if domain == Domain::Raw {
-        // SAFETY: a new block of the size's class.
-        unsafe { unwritten::clear(new, old.min(size), size) };
-    }
     if watched {
         watch::moves(ptr as usize, new as usize);
     }
@@ -423,7 +387,7 @@ pub unsafe fn after_fork_in_child() {
     if cache::others_exist() {
         cache::forget_all_but_mine();
         // SAFETY: the caller's duty.
-        unsafe { abandoned::orphan_all_but(cache::mine() as usize) };
+        unsafe { abandoned::orphan_all_but(cache::me()) };
     }
     // SAFETY: the caller's duty.
     unsafe { stamps::after_fork_in_child() };

@@ -1,21 +1,28 @@
 //! Frees by threads that do not own the slab, and slabs that change hands.
 //!
+//! Such a free sets the block's bit in `remote_free`, by one atomic operation on a word that 64 blocks share, and sets [`PENDING`] in
+//! `owner`, if it is not set already. The owner gathers the bits when it runs out of blocks.
+//!
 //! An owner that finds its slab full lets it go ([`detach`]): full slabs need no owner. The first thread that frees a block of a slab without an
-//! owner adopts it, by taking [`DETACHED`] out of `remote`; from then on its frees there need no atomic operation. So blocks that one
+//! owner adopts it, by taking [`DETACHED`] out of `owner`; from then on its frees there need no atomic operation. So blocks that one
 //! thread makes and another frees cost the second one such operation per slab, not per block.
 //!
-//! States, by `owner` and `remote`: owned (an address, no bit), changing hands (0, no bit: one thread is between the two stores),
-//! detached (0, bit). Frees by others push onto the list in `remote` in the first two, and adopt in the third.
+//! No free is forgotten when an owner lets go, or gathers, at the same time. A thread that frees sets the block's bit and then looks at `owner`; an owner lets go only
+//! if [`PENDING`] is not set, and takes that away before it looks at the bits. All of it in one order that all threads see. So whoever finds [`PENDING`] set may leave:
+//! the bits will be looked at later; else he sets it, and if nobody owned the slab he takes it.
+//!
+//! After its bit is set a thread has no block in the slab any more, which may be gathered, released and made into something else before the thread has looked at
+//! `owner`. What it may do then is harmless to whatever the record describes: set [`PENDING`] in vain, or adopt a slab that nobody owns.
 
-use core::sync::atomic::{Ordering::*, compiler_fence};
+use core::sync::atomic::Ordering::*;
 
 use super::abandoned;
 use super::cache;
-use super::free_list::{self, END};
 use super::misuse;
 use super::pool;
-use super::slab::{self, in_use, index_at, push, starts_block, take_live};
-use super::span::{DETACHED, Span, kind};
+use super::single;
+use super::slab;
+use super::span::{DETACHED, LIVE_WORDS, NOBODY, PENDING, Span, kind};
 
 /// Frees a block that `free` cannot: of a slab that the calling thread does not own, a large block, or one that is not in use.
 ///
@@ -27,88 +34,109 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
     // SAFETY: the record lives for ever; a slab's fixed fields stay while one of its blocks, this one, is in use.
     unsafe {
         if (*span).kind.load(Relaxed) != kind::SLAB {
-            if at != (*span).base {
-                misuse::free_of_no_block(span, at);
-            }
-            if !pool::release(span) {
-                misuse::double_free(at, (*span).block_bytes);
-            }
-            return;
+            return single::free(span, at);
         }
-        if !starts_block(span, at) {
+        if !slab::starts_block(span, at) {
             misuse::free_of_no_block(span, at);
         }
-        if !in_use(span, at) {
-            misuse::double_free(at, (*span).block_bytes);
-        }
-        if (*span).owner.load(Relaxed) == cache::mine() as usize {
-            // Our own after all: only the remote list was in the way.
-            collect(span);
-            take_live(span, index_at(span, at).0);
-            return push(span, at);
-        }
+        let index = slab::index_at(span, at).0;
         loop {
-            let seen = (*span).remote.load(Relaxed);
-            if seen & DETACHED != 0 {
-                if claim(span) {
-                    return adopt_and_free(span, at);
+            if !slab::in_use(span, at) {
+                misuse::double_free(at, (*span).block_bytes);
+            }
+            let owner = (*span).owner.load(Relaxed);
+            if owner & !PENDING == cache::me() {
+                // Our own after all: only what others have freed was in the way. The neighbours among it are gathered, so that a slab is seen to be empty.
+                if (*span).words() == 1 {
+                    collect(span);
+                } else {
+                    gather(span, index / 64);
                 }
-                continue;
+                if slab::give(span, index, at) {
+                    return;
+                }
+            } else if owner & DETACHED == 0 {
+                return leave(span, index);
+            } else if claim(span) {
+                return adopt(span, Some(index));
             }
-            free_list::set_next(at, if seen == 0 { (*span).base | END } else { seen });
-            free_list::mark(at, true);
-            if (*span).remote.compare_exchange_weak(seen, at, Release, Relaxed).is_ok() {
-                return;
-            }
-            free_list::mark(at, false);
         }
     }
 }
 
-/// Moves what others freed to the front of the free list. `false` if there was nothing.
+/// Leaves a block to the slab's owner.
 ///
-/// A snapshot takes for free what is on a list or not live. So the list is taken when all of its blocks have been struck off: else those that the loop had not
-/// come to would be lost blocks to it, and a collection would have them condemned when they are the program's again.
+/// # Safety
+/// The block was in use by the calling thread's program.
+unsafe fn leave(span: *mut Span, index: usize) {
+    // SAFETY: records and their bits live for ever.
+    unsafe {
+        let (at, bytes) = ((*span).base + index * (*span).block_bytes, (*span).block_bytes);
+        if !(*span).had_remote.load(SeqCst) {
+            (*span).had_remote.store(true, SeqCst);
+        }
+        slab::wipe(span, at);
+        let bit = 1 << (index % 64);
+        if (*(*span).remote_free).get_unchecked(index / 64).fetch_or(bit, SeqCst) & bit != 0 {
+            misuse::double_free(at, bytes);
+        }
+        let mut owner = (*span).owner.load(SeqCst);
+        if owner & PENDING == 0 {
+            owner = (*span).owner.fetch_or(PENDING, SeqCst);
+        }
+        if owner & DETACHED != 0 && claim(span) {
+            adopt(span, None);
+        }
+    }
+}
+
+/// The blocks that others have freed among blocks `64 * at` and following of a slab, as bits.
+#[inline]
+pub fn free_of(span: &Span, at: usize) -> u64 {
+    if !span.had_remote.load(Relaxed) || at >= LIVE_WORDS {
+        return 0;
+    }
+    // SAFETY: records in the table have their bits for remote frees, as many as this; they live for ever. Only those have the mark.
+    unsafe { (*span.remote_free).get_unchecked(at).load(Acquire) }
+}
+
+/// Makes free what others have freed. `false` if there was nothing.
 ///
 /// # Safety
 /// The calling thread owns the slab.
 pub unsafe fn collect(span: *mut Span) -> bool {
-    // SAFETY: what is on the list stays there until the calling thread, which owns the slab, takes it; others only put blocks before it.
+    // SAFETY: the caller's duty.
     unsafe {
-        let (mut struck_off, mut last, mut count) = (0, 0, 0u32);
-        loop {
-            let list = (*span).remote.load(Acquire);
-            if list == 0 {
-                return false;
-            }
-            let mut at = list;
-            while at != struck_off {
-                count += 1;
-                // A block that its owner has freed too, or that comes twice, is no longer live; so the walk ends.
-                if !take_live(span, index_at(span, at).0) {
-                    misuse::double_free(at, (*span).block_bytes);
-                }
-                free_list::mark(at, false);
-                match free_list::next(at) {
-                    Some(next) if free_list::is_end(next) => {
-                        last = at;
-                        break;
-                    }
-                    Some(next) if starts_block(span, next) => at = next,
-                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
-                }
-            }
-            struck_off = list;
-            if (*span).remote.compare_exchange(list, 0, Acquire, Relaxed).is_ok() {
-                break;
-            }
+        if (*span).owner.load(Relaxed) & PENDING == 0 {
+            return false;
         }
-        // In this order a process forked in between loses blocks at most.
-        free_list::set_next(last, (*span).free);
-        compiler_fence(Release);
-        (*span).free = struck_off;
-        compiler_fence(Release);
-        (*span).used -= count;
+        (*span).owner.fetch_and(!PENDING, SeqCst);
+        if !(*span).had_remote.load(SeqCst) {
+            return false;
+        }
+        (0..(*span).words()).fold(false, |any, at| gather(span, at) | any)
+    }
+}
+
+/// Makes free what others have freed of the blocks that word `at` of the bits stands for.
+///
+/// # Safety
+/// As for [`collect`]; `at` is below the number of words.
+unsafe fn gather(span: *mut Span, at: usize) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let others = (*(*span).remote_free).get_unchecked(at);
+        let bits = others.load(SeqCst);
+        if bits == 0 {
+            return false;
+        }
+        // Free here first, and then no longer there: in between a snapshot sees it in both places, not in none.
+        let twice = slab::put(span, at, bits);
+        if twice != 0 {
+            let index = at * 64 + twice.trailing_zeros() as usize;
+            misuse::double_free((*span).base + index * (*span).block_bytes, (*span).block_bytes);
+        }
+        others.fetch_and(!bits, SeqCst);
         true
     }
 }
@@ -116,30 +144,27 @@ pub unsafe fn collect(span: *mut Span) -> bool {
 /// Lets go of a slab that is full. `false`: others have freed blocks meanwhile, and it is still owned.
 ///
 /// # Safety
-/// The calling thread, whose cache is at `owner`, owns the slab; its free list is empty, all is carved, and it is in no bin.
-pub unsafe fn detach(span: *mut Span, owner: usize) -> bool {
+/// The calling thread owns the slab; no block is free for it, all is carved, and it is in no bin.
+pub unsafe fn detach(span: *mut Span) -> bool {
     // SAFETY: the record lives for ever.
-    unsafe {
-        // Before the bit: once it is set another thread may make itself the owner at any time.
-        (*span).owner.store(0, Relaxed);
-        if (*span).remote.compare_exchange(0, DETACHED, Release, Relaxed).is_ok() {
-            return true;
-        }
-        (*span).owner.store(owner, Relaxed);
-        false
-    }
+    unsafe { (*span).owner.compare_exchange(mine(), DETACHED, SeqCst, Relaxed).is_ok() }
 }
 
-/// Takes [`DETACHED`] out of a slab; `false` if another thread did, or nobody had set it.
+/// What stands in slabs in the calling thread's hands.
+fn mine() -> usize {
+    if cache::have_one() { cache::me() } else { NOBODY }
+}
+
+/// Takes a slab that nobody owns for the calling thread, whether it has a cache or not; `false` if another thread did, or somebody owns it.
 ///
 /// # Safety
 /// `span` is a record of the table.
 pub unsafe fn claim(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
-        let mut seen = (*span).remote.load(Relaxed);
+        let mut seen = (*span).owner.load(Relaxed);
         while seen & DETACHED != 0 {
-            match (*span).remote.compare_exchange_weak(seen, seen & !DETACHED, Acquire, Relaxed) {
+            match (*span).owner.compare_exchange_weak(seen, mine() | PENDING, SeqCst, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -148,28 +173,45 @@ pub unsafe fn claim(span: *mut Span) -> bool {
     }
 }
 
-/// Frees a block of a slab that the calling thread has just claimed, and keeps the slab.
+/// Makes a slab that the calling thread has just claimed fit for use, and gathers what others have freed.
 ///
 /// # Safety
-/// As said; the block has been checked.
-unsafe fn adopt_and_free(span: *mut Span, at: usize) {
+/// As said.
+pub unsafe fn settle(span: *mut Span) {
     // SAFETY: the slab belongs to the calling thread from the claim on.
     unsafe {
         abandoned::forget(span);
         mend(span);
-        let cache = cache::mine();
-        let owned = cache::have_one();
-        if owned {
-            (*span).owner.store(cache as usize, Relaxed);
+        collect(span);
+    }
+}
+
+/// Keeps a slab that the calling thread has just claimed; block `index`, if there is one, is freed.
+///
+/// # Safety
+/// As said; the block has been checked.
+unsafe fn adopt(span: *mut Span, index: Option<usize>) {
+    // SAFETY: the slab belongs to the calling thread from the claim on.
+    unsafe {
+        settle(span);
+        if let Some(index) = index {
+            slab::wipe(span, (*span).base + index * (*span).block_bytes);
         }
-        take_live(span, index_at(span, at).0);
-        free_list::set_next(at, (*span).free);
-        (*span).free = at;
-        (*span).used -= 1;
-        if (*span).used == 0 {
+        if let Some(index) = index
+            && slab::put(span, index / 64, 1 << (index % 64)) != 0
+        {
+            misuse::double_free((*span).base + index * (*span).block_bytes, (*span).block_bytes);
+        }
+        while !slab::advance(span) && !slab::carve(span) {
+            // Full, so nobody need own it.
+            if detach(span) {
+                return;
+            }
+        }
+        if slab::is_empty(span) {
             pool::release(span);
-        } else if owned {
-            cache::link(cache, span, false);
+        } else if cache::have_one() {
+            cache::link(cache::mine(), span, false);
         } else {
             // A thread at its end, or one that has never allocated.
             abandoned::add(span);
@@ -177,37 +219,20 @@ unsafe fn adopt_and_free(span: *mut Span, at: usize) {
     }
 }
 
-/// Puts right a slab whose owner was lost in a fork, perhaps amid an operation: what is on the list is free, all else is in use. A block
-/// lost on its way to or from the list stays in use for ever; none is ever handed out twice.
+/// Puts right a slab whose owner was lost in a fork, perhaps amid an operation: what has a bit is free, all else is in use. A block
+/// lost on its way stays in use for ever; none is ever handed out twice.
 ///
 /// # Safety
 /// The calling thread has claimed the slab.
-pub unsafe fn mend(span: *mut Span) {
+unsafe fn mend(span: *mut Span) {
     // SAFETY: as the caller's duty says.
     unsafe {
         if (*span).torn.load(Relaxed) {
             (*span).torn.store(false, Relaxed);
-            let carved = (*span).carved.load(Relaxed);
-            let (mut at, mut count) = ((*span).free, 0);
-            while !free_list::is_end(at) {
-                count += 1;
-                // The first one's bit may say otherwise: its owner was about to take it.
-                take_live(span, index_at(span, at).0);
-                match free_list::next(at) {
-                    Some(next) if count <= carved => at = next,
-                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
-                }
-            }
-            (*span).used = carved - count;
-            // Its owner may have struck off some of what others freed, and not taken it.
-            let (mut at, mut count) = ((*span).remote.load(Acquire), 0);
-            while at != 0 && !free_list::is_end(at) {
-                count += 1;
-                slab::set_live(span, index_at(span, at).0);
-                match free_list::next(at) {
-                    Some(next) if count <= carved => at = next,
-                    _ => misuse::corrupted_free_list(at, (*span).block_bytes),
-                }
+            (*span).set_carved((*span).carved.load(Relaxed));
+            // What its owner was about to gather has both bits.
+            for at in 0..if (*span).had_remote.load(Relaxed) { (*span).words() } else { 0 } {
+                (*(*span).remote_free).get_unchecked(at).fetch_and(!(*span).free.get_unchecked(at).load(Relaxed), SeqCst);
             }
         }
     }

@@ -3,8 +3,9 @@
 use core::sync::atomic::Ordering::*;
 
 use super::Domain;
+use super::misuse;
 use super::page_map;
-use super::pool::{HUGE_BYTES, POOL, give_granules, publish, region_of, take_granules};
+use super::pool::{self, HUGE_BYTES, POOL, give_granules, publish, region_of, take_granules};
 use super::span::{Span, kind};
 use crate::meta;
 use crate::sys::memory::{self, GRANULE, PAGE};
@@ -22,8 +23,7 @@ pub fn new_single(size: usize, align: usize, domain: Domain) -> *mut Span {
         move |span: &mut Span| {
             span.block_bytes = block;
             span.capacity = 1;
-            span.carved.store(1, Relaxed);
-            span.used = 1;
+            span.set_carved(1);
             span.domain = domain as u8;
             span.zeroed = zeroed;
         }
@@ -134,4 +134,20 @@ pub unsafe fn remap_huge(span: *mut Span, size: usize) -> *mut u8 {
     HUGE_BYTES.fetch_add(bytes, Relaxed);
     HUGE_BYTES.fetch_sub(old, Relaxed);
     target as *mut u8
+}
+
+/// Frees the block of a span of one block.
+///
+/// # Safety
+/// `span` is such a span and came from the page map for `at`.
+pub unsafe fn free(span: *mut Span, at: usize) {
+    // SAFETY: the caller's duty; nobody uses the block once its program has freed it.
+    unsafe {
+        if at != (*span).base {
+            misuse::free_of_no_block(span, at);
+        }
+        if !pool::release(span) {
+            misuse::double_free(at, (*span).block_bytes);
+        }
+    }
 }

@@ -1,24 +1,157 @@
-//! A slab as its owner sees it: which block an address is in, which are handed out, the list of free ones, and where more come from.
+//! A slab as its owner sees it: which block an address is in, which are free, taking and giving one, and where more come from.
 //!
 //! A slab is owned by one thread, which alone takes blocks from it, or by nobody: how it changes hands is in [`super::remote`] and
 //! [`super::abandoned`].
+//!
+//! Blocks are taken from one word of the bits, the lowest first, until it has none; then the next word that has some becomes the cursor. So
+//! blocks used one after the other lie side by side, and what is freed near the cursor is reused while it is in the processor's cache.
 
-use core::sync::atomic::{Ordering::*, compiler_fence};
+use core::sync::atomic::{AtomicU64, Ordering::*, compiler_fence};
 
 use super::Domain;
 use super::abandoned;
 use super::cache::{self, Cache, NO_SLAB};
-use super::free_list::{self, END};
-use super::misuse;
 use super::pool;
 use super::remote;
 use super::retained;
 use super::span::Span;
+use crate::sys::local;
 
-/// Bytes of blocks put on the free list at a time: about a page, so that no memory is touched long before it is wanted.
-const CARVE_BYTES: usize = 4096;
+/// Bytes of blocks carved at a time, but never more than the rest of a word of bits.
+const CARVE_BYTES: u32 = 16 << 10;
 
-/// Makes the first slab of a bin one with a free block, and returns it; null when out of memory.
+/// Larger blocks are wiped by the C library.
+const MAX_WIPED_INLINE_BYTES: usize = 256;
+
+/// Takes a block off a slab; null if there is none at the cursor, or a signal handler has just taken one.
+///
+/// # Safety
+/// `span` is a slab that the calling thread owns, or `cache::NO_SLAB`.
+#[inline(always)]
+pub unsafe fn take(span: *mut Span) -> *mut u8 {
+    // SAFETY: the owner alone changes the bits, and the cursor is below their number. The empty slab has no bit set, so it is not written.
+    unsafe {
+        let cursor = (*span).cursor as usize;
+        let seen = (*span).free.get_unchecked(cursor).load(Relaxed);
+        if seen == 0 {
+            return core::ptr::null_mut();
+        }
+        let mut block = (*span).base + (cursor * 64 + seen.trailing_zeros() as usize) * (*span).block_bytes;
+        // The block's address is known before it is handed out: wherever a snapshot stops the thread, a register names it.
+        if !local::exchange(words(span), cursor, seen, seen & seen.wrapping_sub(1), &mut block) {
+            return core::ptr::null_mut();
+        }
+        core::hint::assert_unchecked(block != 0);
+        block as *mut u8
+    }
+}
+
+/// Gives a block back. `false`, and nothing has changed: it is free already.
+///
+/// # Safety
+/// The calling thread owns the slab, `index` is that of the carved block at `block`, and no other thread has freed it.
+#[inline(always)]
+pub unsafe fn give(span: *mut Span, index: usize, block: usize) -> bool {
+    // SAFETY: the caller's duty; the bits are as many as blocks can be.
+    unsafe {
+        // The look comes first: once it is free, a signal handler may take the block.
+        if (*span).free.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 {
+            return false;
+        }
+        let bytes = (*span).wiped_bytes.load(Relaxed);
+        if bytes > MAX_WIPED_INLINE_BYTES {
+            give_wiped(span, index, block);
+        } else {
+            wipe_inline(block, bytes);
+            make_free(span, index);
+        }
+        true
+    }
+}
+
+/// Makes a block free, which is not.
+///
+/// # Safety
+/// As for [`give`].
+#[inline(always)]
+unsafe fn make_free(span: *mut Span, index: usize) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let (at, bit) = (index / 64, 1 << (index % 64));
+        let now = (*span).free.get_unchecked(at).load(Relaxed) | bit;
+        local::flip(words(span), at, bit);
+        // If all blocks of the word are free it is all ones, or ones up to where it is carved. Other words may look like that too.
+        if now & now.wrapping_add(1) == 0 {
+            retire(span);
+        }
+    }
+}
+
+/// Wipes a block and makes it free.
+///
+/// # Safety
+/// As for [`give`].
+#[inline(never)]
+unsafe fn give_wiped(span: *mut Span, index: usize, block: usize) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        wipe(span, block);
+        make_free(span, index);
+    }
+}
+
+/// Forgets what stands in a block that is about to be free, if blocks of the slab are to be wiped (see [`pool::wipe_from_now_on`]).
+///
+/// # Safety
+/// `block` is one of the slab that nobody uses.
+pub unsafe fn wipe(span: *mut Span, block: usize) {
+    // SAFETY: the caller's duty.
+    unsafe { libc::memset(block as *mut libc::c_void, 0, (*span).wiped_bytes.load(Relaxed)) };
+}
+
+/// Forgets what stands in a block behind its first `size` bytes, which are all that is asked of it from now on; as [`wipe`].
+///
+/// # Safety
+/// The block is the caller's and has as many bytes.
+pub unsafe fn wipe_behind(span: *mut Span, block: usize, size: usize) {
+    // SAFETY: the caller's duty; a span that is no slab has no bytes to wipe.
+    unsafe {
+        let bytes = (*span).wiped_bytes.load(Relaxed);
+        if size < bytes {
+            libc::memset((block + size) as *mut libc::c_void, 0, bytes - size);
+        }
+    }
+}
+
+/// The same, for few bytes, a multiple of 16.
+///
+/// # Safety
+/// Nobody uses the bytes.
+#[inline(always)]
+unsafe fn wipe_inline(block: usize, bytes: usize) {
+    let mut at = block;
+    while at < block + bytes {
+        // Volatile: the compiler would make a call of memset of it, which costs more than these few stores.
+        // SAFETY: the caller's duty.
+        unsafe { (at as *mut Line).write_volatile(core::mem::zeroed()) };
+        at += size_of::<Line>();
+    }
+}
+
+/// What is wiped by one store.
+#[cfg(target_arch = "x86_64")]
+type Line = core::arch::x86_64::__m128i;
+/// What is wiped by one store, or two.
+#[cfg(not(target_arch = "x86_64"))]
+type Line = u128;
+
+/// The bits of a slab, as [`local`] wants them.
+fn words(span: *mut Span) -> *const AtomicU64 {
+    // SAFETY: only an address is made.
+    unsafe { (&raw const (*span).free).cast() }
+}
+
+/// Makes the first slab of a bin one with a free block at its cursor, and returns it; null when out of memory.
 ///
 /// # Safety
 /// `cache` is the calling thread's and not the empty one; `class` is a class.
@@ -32,21 +165,21 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
             if span == NO_SLAB {
                 break;
             }
-            if !free_list::is_end((*span).free) {
-                check_first(span);
-                return span;
-            }
-            if remote::collect(span) || carve(span) {
+            if more(span) {
+                (*span).found_full = false;
                 return span;
             }
             cache::unlink(cache, span);
-            if !remote::detach(span, cache as usize) {
-                cache::link(cache, span, true);
+            // Found full for the first time, it waits behind the others: frees come to most slabs, and while it is owned they are cheap.
+            let wait = !(*span).had_remote.load(Relaxed) && !(*span).found_full && cache::bin(cache, domain, class) != NO_SLAB;
+            (*span).found_full = wait;
+            if wait || !remote::detach(span) {
+                cache::link(cache, span, false);
             }
         }
         let mut span = abandoned::adopt(cache, domain, class);
         if span.is_null() {
-            span = pool::new_slab(class, domain, cache as usize);
+            span = pool::new_slab(class, domain, cache::me());
             if span.is_null() {
                 return span;
             }
@@ -57,43 +190,76 @@ pub unsafe fn refill(cache: *mut Cache, domain: Domain, class: usize) -> *mut Sp
     }
 }
 
-/// Aborts with a line if the first block on the list is none, is in use, or its link is bad: for `pop` all of these are no block at all.
+/// Moves the cursor to a word with a free block, wherever there may be one. `false`: the slab is full.
 ///
 /// # Safety
-/// The calling thread owns the slab, and its free list is not empty.
-pub unsafe fn check_first(span: *mut Span) {
-    // SAFETY: links lead to addresses in the slab only.
+/// The calling thread owns the slab.
+#[inline]
+pub unsafe fn more(span: *mut Span) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { advance(span) || remote::collect(span) && advance(span) || carve(span) }
+}
+
+/// Moves the cursor on to a word with a free block. `false` if no block is free for the owner.
+///
+/// # Safety
+/// The calling thread owns the slab.
+pub unsafe fn advance(span: *mut Span) -> bool {
+    // SAFETY: the caller's duty.
     unsafe {
-        let at = (*span).free;
-        if !starts_block(span, at) || is_live(span, index_at(span, at).0) || free_list::next(at).is_none() {
-            misuse::corrupted_free_list(at, (*span).block_bytes);
+        let words = (*span).carved.load(Relaxed).div_ceil(64) as usize;
+        let mut at = (*span).cursor as usize;
+        for _ in 0..words {
+            if (*span).free.get_unchecked(at).load(Relaxed) != 0 {
+                (*span).cursor = at as u32;
+                return true;
+            }
+            at = if at + 1 < words { at + 1 } else { 0 };
         }
+        false
     }
 }
 
-/// Puts the next blocks that nobody has seen yet on the empty free list. `false` if there are none.
+/// Makes the next blocks that nobody has seen yet free ones, and moves the cursor there. `false` if there are none.
 ///
 /// # Safety
-/// The calling thread owns the slab, and its free list is empty.
+/// The calling thread owns the slab.
 pub unsafe fn carve(span: *mut Span) -> bool {
     // SAFETY: indices below capacity are blocks of the slab, and those from carved on belong to nobody.
     unsafe {
-        let (first, block, base) = ((*span).carved.load(Relaxed), (*span).block_bytes, (*span).base);
-        let count = ((CARVE_BYTES / block) as u32).max(1).min((*span).capacity - first);
+        let first = (*span).carved.load(Relaxed);
+        let wanted = (CARVE_BYTES / (*span).block_bytes as u32).max(1);
+        let count = wanted.min(64 - first % 64).min((*span).capacity - first);
         if count == 0 {
             return false;
         }
-        let mut next = base | END;
-        for index in (first..first + count).rev() {
-            let at = base + index as usize * block;
-            free_list::set_next(at, next);
-            next = at;
+        if (*span).wiped_bytes.load(Relaxed) != 0 && !(*span).zeroed {
+            // Large blocks that lay here were not wiped.
+            let bytes = (*span).block_bytes;
+            libc::memset(((*span).base + first as usize * bytes) as *mut libc::c_void, 0, count as usize * bytes);
         }
-        // First carved, then the list: a process forked in between loses some blocks, and never carves one twice.
-        (*span).carved.store(first + count, Release);
+        // In this order a process forked in between loses some blocks at most, and a snapshot sees none of them in use.
+        (*span).carved.store(first + count, Relaxed);
         compiler_fence(Release);
-        (*span).free = next;
+        let at = first as usize / 64;
+        put(span, at, (u64::MAX >> (64 - count)) << (first % 64));
+        compiler_fence(Release);
+        (*span).ready.store(first + count, Relaxed);
+        (*span).cursor = at as u32;
         true
+    }
+}
+
+/// Makes blocks free for the owner: those in `bits` of blocks `64 * at` and following. Answers those of them that were so already.
+///
+/// # Safety
+/// The calling thread owns the slab, and nobody uses the blocks; `at` is below the number of words.
+pub unsafe fn put(span: *mut Span, at: usize, bits: u64) -> u64 {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let twice = (*span).free.get_unchecked(at).load(Relaxed) & bits;
+        local::flip(words(span), at, bits & !twice);
+        twice
     }
 }
 
@@ -123,93 +289,122 @@ pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
     }
 }
 
-/// Whether a block is handed out, as the owner knows it.
-///
-/// # Safety
-/// `index` is that of an address in the slab.
-#[inline(always)]
-pub unsafe fn is_live(span: *mut Span, index: usize) -> bool {
-    // SAFETY: the index is below the slab's bytes divided by those of a block, rounded up, and there are that many bits.
-    unsafe { (*span).live.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 }
-}
-
-/// Notes that a block is handed out.
-///
-/// # Safety
-/// The calling thread owns the slab, and `index` is that of an address in the slab.
-#[inline(always)]
-pub unsafe fn set_live(span: *mut Span, index: usize) {
-    // SAFETY: as above. Only the owner writes, so no atomic operation is needed.
-    unsafe {
-        let word = (*span).live.get_unchecked(index / 64);
-        word.store(word.load(Relaxed) | 1 << (index % 64), Relaxed);
-    }
-}
-
-/// Notes that a block is no longer handed out; `false` if it was not.
-///
-/// # Safety
-/// As for [`set_live`].
-#[inline(always)]
-pub unsafe fn take_live(span: *mut Span, index: usize) -> bool {
-    // SAFETY: as there.
-    unsafe {
-        let live = is_live(span, index);
-        compiler_fence(Release);
-        if live {
-            let word = (*span).live.get_unchecked(index / 64);
-            word.store(word.load(Relaxed) & !(1 << (index % 64)), Relaxed);
-        }
-        live
-    }
-}
-
 /// Whether a block is in use, as far as the calling thread can know: for the owner it is exact.
 ///
 /// # Safety
 /// `at` is the start of a carved block of the slab.
 pub unsafe fn in_use(span: *mut Span, at: usize) -> bool {
-    // SAFETY: the caller's duty.
+    // SAFETY: the caller's duty; an index of a block is below the number of bits.
     unsafe {
         let index = index_at(span, at).0;
-        is_live(span, index) && !free_list::has_canary(at) && !retained::is(span, index)
+        let free = (*span).free.get_unchecked(index / 64).load(Relaxed) | remote::free_of(&*span, index / 64);
+        free >> (index % 64) & 1 == 0 && !retained::is(span, index)
     }
 }
 
-/// Puts a block, no longer live, on the list of the calling thread's own slab.
+/// Whether no block is in use. What others have freed counts as used until it is gathered.
 ///
 /// # Safety
-/// The calling thread owns the slab, and nobody uses the block.
-#[inline(always)]
-pub unsafe fn push(span: *mut Span, at: usize) {
+/// The calling thread owns the slab, or has claimed it.
+pub unsafe fn is_empty(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
-        free_list::set_next(at, (*span).free);
-        // The link before the head, the head before the count: a process forked in between never has a block twice.
-        compiler_fence(Release);
-        (*span).free = at;
-        compiler_fence(Release);
-        (*span).used -= 1;
-        if (*span).used == 0 {
-            retire(span);
+        let carved = (*span).carved.load(Relaxed) as usize;
+        let all_free = |at: usize| {
+            let blocks = carved.saturating_sub(at * 64).min(64) as u32;
+            let mask = u64::MAX.checked_shr(64 - blocks).unwrap_or(0);
+            (*span).free.get_unchecked(at).load(Relaxed) == mask
+        };
+        if !all_free((*span).witness as usize) {
+            return false;
+        }
+        match (0..carved.div_ceil(64)).find(|&at| !all_free(at)) {
+            Some(at) => {
+                (*span).witness = at as u32;
+                false
+            }
+            None => true,
         }
     }
 }
 
-/// The calling thread's own slab has no block in use any more. The last slab of a bin is kept, so that a program that
-/// allocates and frees one block in turn does not make and release a slab each time.
+/// A block of the calling thread's own slab was freed, and perhaps none is in use any more. The last slab of a bin is kept, so that a program
+/// that allocates and frees one block in turn does not make and release a slab each time.
 ///
 /// # Safety
-/// The calling thread owns the slab, it is in its bin, and `used` is 0.
+/// The calling thread owns the slab, and it is in its bin.
 #[cold]
 #[inline(never)]
 pub unsafe fn retire(span: *mut Span) {
     // SAFETY: the caller's duty.
     unsafe {
-        if (*span).next.is_null() && (*span).previous.is_null() {
+        if cache::is_only(span) {
+            return;
+        }
+        remote::collect(span);
+        if !is_empty(span) {
             return;
         }
         cache::unlink(cache::mine(), span);
         pool::release(span);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::heap::{Domain, allocate, free, pool, reallocate, usable_size};
+
+    fn words<'a>(block: *mut u8) -> &'a mut [usize] {
+        // SAFETY: a block of the test's.
+        unsafe { core::slice::from_raw_parts_mut(block.cast(), usable_size(block) / 8) }
+    }
+
+    #[test]
+    fn nothing_old_is_found_in_a_block_once_freed_blocks_are_wiped() {
+        let early = allocate(40, Domain::Object);
+        pool::wipe_from_now_on();
+        words(early).fill(7);
+        free(early);
+        for size in [1usize, 16, 40, 200, 256, 257, 1000, 5000, 60_000] {
+            let blocks = [(); 300].map(|()| allocate(size, Domain::Object));
+            for block in blocks {
+                assert!(words(block).iter().all(|&word| word == 0), "{size}");
+                words(block).fill(7);
+            }
+            let theirs = blocks.map(|block| block as usize);
+            std::thread::spawn(move || theirs.iter().step_by(2).for_each(|&at| free(at as *mut u8))).join().unwrap();
+            blocks.iter().skip(1).step_by(2).for_each(|&block| free(block));
+            for block in [(); 300].map(|()| allocate(size, Domain::Object)) {
+                assert!(words(block).iter().all(|&word| word == 0), "{size}, again");
+                free(block);
+            }
+        }
+        // Slabs where large blocks were.
+        for _ in 0..20 {
+            let large = allocate(600_000, Domain::Raw);
+            words(large).fill(7);
+            free(large);
+            let blocks = [(); 100].map(|()| allocate(3000, Domain::Object));
+            for block in blocks {
+                assert!(words(block).iter().all(|&word| word == 0));
+                words(block).fill(7);
+            }
+            blocks.into_iter().for_each(free);
+        }
+    }
+
+    #[test]
+    fn what_a_block_loses_where_it_stands_is_wiped_and_the_rest_stays() {
+        pool::wipe_from_now_on();
+        for (size, less) in [(64, 24), (256, 136), (1024, 704)] {
+            let block = allocate(size, Domain::Raw);
+            words(block).fill(7);
+            let same = reallocate(block, less, Domain::Raw);
+            assert_eq!(same, block);
+            for (at, &word) in words(same).iter().enumerate() {
+                assert_eq!(word != 0, at * 8 < less, "{size} to {less}, at {at}");
+            }
+            free(same);
+        }
     }
 }

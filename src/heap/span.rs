@@ -1,20 +1,28 @@
 //! The span record: what is known of a run of granules with one owner. Records lie in the shim's own memory, far from the data.
 //!
+//! Which blocks of a slab are free is written here, a bit each, and nowhere else: nothing of the heap stands in a block. So `malloc` and `free` do
+//! not wait for a block that has left the processor's cache, what a program writes into free blocks steers nothing, and a snapshot sees at each
+//! instant, wherever threads stand, exactly what is handed out: a block changes hands by one store.
+//!
 //! Who may touch what:
 //! - `base`, `bytes`, `block_bytes`, `reciprocal`, `capacity`, `class`, `domain`, `id` are written under the pool lock before the page
 //!   map names the span, and stay until it is released.
-//! - `free`, `used`, `next`, `previous` belong to the owner: the thread whose cache address stands in `owner`. While nobody owns
-//!   the span, to whoever takes the [`DETACHED`] bit out of `remote`, or to the holder of the abandoned lists' lock if `listed`.
-//! - `live` too; others may read it.
-//! - `remote` is for everybody.
+//! - `free`, `cursor`, `witness`, `carved`, `ready`, `next`, `previous` belong to the owner: the thread whose cache word stands in `owner`. While nobody
+//!   owns the span, to whoever takes [`DETACHED`] out of `owner`, or to the holder of the abandoned lists' lock if
+//!   `listed`. Others may read `free` and `carved`.
+//! - `owner`, `remote_free` and `had_remote` are for everybody.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::Domain;
 use crate::sys::memory::GRANULE;
 
-/// The bit in `remote` that says that nobody owns the slab. Taking it out by compare-and-swap is how a slab is adopted.
-pub const DETACHED: usize = 1;
+/// In [`Span::owner`], with whatever else stands there: threads that do not own the slab have freed blocks of it.
+pub const PENDING: usize = 1;
+/// In [`Span::owner`]: nobody owns the slab. Who replaces this by himself, by compare-and-swap, has adopted it.
+pub const DETACHED: usize = 2;
+/// In [`Span::owner`]: no thread's cache; what is no slab, or a slab in the hands of a thread without a cache.
+pub const NOBODY: usize = 4;
 
 /// What a record describes now.
 pub mod kind {
@@ -28,100 +36,145 @@ pub mod kind {
     pub const HUGE: u8 = 3;
 }
 
-/// Words of [`Span::live`]: a bit for each of the smallest blocks in a granule.
+/// Words of [`Span::free`]: a bit for each of the smallest blocks in a granule.
 pub const LIVE_WORDS: usize = GRANULE / 16 / 64;
 
-/// One span. A cache line that the owner uses at each call, one that others write, then a bit per block.
+/// A bit per block of a slab.
+pub type Bits = [AtomicU64; LIVE_WORDS];
+
+/// One span: a bit per block, a cache line that changes with the owner and that all threads read, and one that the owner writes at each call.
 #[repr(C, align(128))]
 pub struct Span {
-    /// Head of the owner's list of free blocks (see `free_list`).
-    pub free: usize,
+    /// A bit per block: carved, not handed out, and the owner knows.
+    pub free: Bits,
+
     /// Address of the first block.
     pub base: usize,
     /// See `size_class::reciprocal`; 0 for a span of one block, which makes every index 0.
     pub reciprocal: u64,
-    /// Address of the cache that owns the slab; 0 for none.
+    /// The cache word (`cache::me`) of the thread that owns the slab, or [`NOBODY`], or [`DETACHED`]; and the bit [`PENDING`].
     pub owner: AtomicUsize,
-    /// Blocks handed out and not yet back on the owner's list; those on the remote list count as handed out.
-    pub used: u32,
-    /// Blocks ever put on a list: indices from here on have never been seen by anybody.
-    pub carved: AtomicU32,
-    /// Blocks that fit.
-    pub capacity: u32,
-    /// This record's index in the table.
-    pub id: u32,
+    /// A bit per block: freed by a thread that does not own the slab, and not gathered yet. Stays with the record.
+    pub remote_free: *const Bits,
     /// Bytes of a block.
     pub block_bytes: usize,
+    /// Blocks that could ever be handed out: indices from here on have never been seen by anybody.
+    pub carved: AtomicU32,
+    /// As `carved`, but set after the blocks' bits are: a snapshot amid carving looks at this.
+    pub ready: AtomicU32,
+    /// This record's index in the table.
+    pub id: u32,
     /// Size class of a slab.
     pub class: u8,
     /// The domain, as a number.
     pub domain: u8,
     /// One of [`kind`].
     pub kind: AtomicU8,
-    /// The span's memory was zero when it was made (only large spans ask).
+    /// The span's memory was zero when it was made.
     pub zeroed: bool,
+    /// Bytes of a block that are wiped when it is freed: all, or none (see `slab::wipe`).
+    pub wiped_bytes: AtomicUsize,
 
-    /// Blocks freed by threads that do not own the slab, linked like the free list (0: none), and the bit [`DETACHED`].
-    pub remote: AtomicUsize,
+    /// The word of `free` that blocks are taken from.
+    pub cursor: u32,
+    /// A word of `free` whose blocks were not all free when [`slab::retire`](super::slab::retire) last looked.
+    pub witness: u32,
+    /// Blocks that fit.
+    pub capacity: u32,
+    /// How many things somebody keeps about the span's blocks (see `watch`).
+    pub watched: AtomicU32,
     /// Neighbours in the list of a bin, or of the abandoned slabs.
     pub next: *mut Span,
     /// See `next`.
     pub previous: *mut Span,
     /// Bytes of the whole span.
     pub bytes: usize,
-    /// On the abandoned list. Changes only under that list's lock.
-    pub listed: AtomicBool,
-    /// The owner died in another process image (fork): `used` must be counted anew.
-    pub torn: AtomicBool,
     /// Bits of the blocks that are retained (see `retained`), once there has been one; stays with the record.
-    pub retained_bits: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
+    pub retained_bits: AtomicPtr<Bits>,
+    /// Bits of the blocks that have a stamp (see `stamps`), once there has been one; stays with the record.
+    pub stamped: AtomicPtr<Bits>,
     /// How many of the span's blocks are retained.
     pub retained: AtomicU32,
-    /// How many things somebody keeps about the span's blocks (see `watch`).
-    pub watched: AtomicU32,
-    /// Bits of the blocks that have a stamp (see `stamps`), once there has been one; stays with the record.
-    pub stamped: AtomicPtr<[AtomicU64; LIVE_WORDS]>,
-
-    /// A bit per block: handed out, and not freed by the owner. Blocks on the remote list still have theirs. Kept here and not in the block: `free` need
-    /// not wait for a block that has left the processor's cache, and a snapshot reads what is live without following lists.
-    pub live: [AtomicU64; LIVE_WORDS],
+    /// On the abandoned list. Changes only under that list's lock.
+    pub listed: AtomicBool,
+    /// The owner died in another process image (fork), perhaps amid carving.
+    pub torn: AtomicBool,
+    /// A bit in `remote_free` may be set.
+    pub had_remote: AtomicBool,
+    /// [`slab::refill`](super::slab::refill) found the slab full when it last looked.
+    pub found_full: bool,
 }
 
 const _: () = assert!(size_of::<Span>() == 128 + 8 * LIVE_WORDS);
-const _: () = assert!(core::mem::offset_of!(Span, remote) == 64 && core::mem::offset_of!(Span, live) == 128);
+const _: () = assert!(core::mem::offset_of!(Span, base) % 64 == 0 && core::mem::offset_of!(Span, cursor) % 64 == 0);
 
 // SAFETY: who may touch which field is written above.
 unsafe impl Sync for Span {}
 
 impl Span {
-    /// A record that describes nothing and whose free list is empty.
+    /// A record that describes nothing and has no free block.
     pub const fn unused() -> Span {
         Span {
-            free: super::free_list::END,
+            free: [const { AtomicU64::new(0) }; LIVE_WORDS],
             base: 0,
             reciprocal: 0,
-            owner: AtomicUsize::new(0),
-            used: 0,
-            carved: AtomicU32::new(0),
-            capacity: 0,
-            id: 0,
+            owner: AtomicUsize::new(NOBODY),
+            remote_free: core::ptr::null(),
             block_bytes: 0,
+            carved: AtomicU32::new(0),
+            ready: AtomicU32::new(0),
+            id: 0,
             class: 0,
             domain: 0,
             kind: AtomicU8::new(kind::UNUSED),
             zeroed: false,
-            remote: AtomicUsize::new(0),
+            wiped_bytes: AtomicUsize::new(0),
+            cursor: 0,
+            witness: 0,
+            capacity: 0,
+            watched: AtomicU32::new(0),
             next: core::ptr::null_mut(),
             previous: core::ptr::null_mut(),
             bytes: 0,
-            listed: AtomicBool::new(false),
-            torn: AtomicBool::new(false),
             retained_bits: AtomicPtr::new(core::ptr::null_mut()),
             retained: AtomicU32::new(0),
-            watched: AtomicU32::new(0),
             stamped: AtomicPtr::new(core::ptr::null_mut()),
-            live: [const { AtomicU64::new(0) }; LIVE_WORDS],
+            listed: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
+            had_remote: AtomicBool::new(false),
+            found_full: false,
         }
+    }
+
+    /// Makes an unused record describe a span, but for what only slabs have and for `kind`, which the caller stores last. `owner` may get the bit [`PENDING`] meanwhile from a
+    /// thread that freed a block of the slab that the record described before.
+    pub fn describe(&mut self, base: usize, bytes: usize) {
+        let words = (*self.carved.get_mut() as usize).div_ceil(64);
+        self.free.iter().take(words).for_each(|word| word.store(0, Relaxed));
+        self.owner.store(NOBODY, Relaxed);
+        (self.base, self.bytes) = (base, bytes);
+        (self.reciprocal, self.block_bytes, self.capacity) = (0, 0, 0);
+        (self.class, self.domain, self.zeroed) = (0, 0, false);
+        (self.cursor, self.witness, self.found_full) = (0, 0, false);
+        self.set_carved(0);
+        (self.next, self.previous) = (core::ptr::null_mut(), core::ptr::null_mut());
+        self.wiped_bytes.store(0, Relaxed);
+        self.retained.store(0, Relaxed);
+        self.watched.store(0, Relaxed);
+        self.listed.store(false, Relaxed);
+        self.torn.store(false, Relaxed);
+        self.had_remote.store(false, Relaxed);
+    }
+
+    /// Sets `carved` and `ready`.
+    pub fn set_carved(&self, count: u32) {
+        self.carved.store(count, Relaxed);
+        self.ready.store(count, Relaxed);
+    }
+
+    /// Words of the bits that blocks of this slab have.
+    pub fn words(&self) -> usize {
+        (self.capacity as usize).div_ceil(64)
     }
 
     /// The domain that the span's blocks belong to.
@@ -170,17 +223,18 @@ impl Table {
             return core::ptr::null_mut();
         };
         if chunk.load(Relaxed).is_null() {
-            match chunk_memory(CHUNK * size_of::<Span>()) {
+            match chunk_memory(CHUNK * (size_of::<Span>() + size_of::<Bits>())) {
                 Some(at) => chunk.store(at as *mut Span, Release),
                 None => return core::ptr::null_mut(),
             }
         }
         // SAFETY: the chunk has CHUNK records; this one has not been handed out.
         let span = unsafe { chunk.load(Relaxed).add(id % CHUNK) };
-        // SAFETY: as above; the memory is zero, and nobody else has the record.
+        // SAFETY: as above; behind the records there are as many bits for remote frees; the memory is zero, and nobody else has the record.
         unsafe {
             span.write(Span::unused());
             (*span).id = id as u32;
+            (*span).remote_free = chunk.load(Relaxed).add(CHUNK).cast::<Bits>().add(id % CHUNK);
         }
         self.count.store(id as u32 + 1, Release);
         span

@@ -4,12 +4,11 @@
 use core::sync::atomic::Ordering::*;
 
 use super::Domain;
-use super::free_list;
 use super::page_map;
 use super::pool;
+use super::remote;
 use super::retained;
-use super::slab;
-use super::span::{DETACHED, Span, TABLE, kind};
+use super::span::{Span, TABLE, kind};
 use crate::meta;
 
 /// A span in use.
@@ -21,7 +20,7 @@ pub struct SpanView {
     pub bytes: usize,
     /// Bytes of each block.
     pub block_bytes: usize,
-    /// Blocks 0 to below this have been handed out at some time, or are on a free list.
+    /// Blocks 0 to below this have been handed out at some time, or are free.
     pub carved: u32,
     /// The blocks are of the object domain.
     pub objects: bool,
@@ -50,7 +49,7 @@ pub fn span(id: u32) -> Option<SpanView> {
         base: span.base,
         bytes: span.bytes,
         block_bytes: span.block_bytes,
-        carved: span.carved.load(Relaxed),
+        carved: span.ready.load(Relaxed),
         objects: span.domain() == Domain::Object,
         reciprocal: span.reciprocal,
     })
@@ -70,7 +69,7 @@ pub fn resolve(word: usize) -> Option<(u32, u32)> {
     // SAFETY: page map entries are records, which live for ever.
     let span: &Span = unsafe { &*span };
     let index = (((word - span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
-    (index < span.carved.load(Relaxed)).then_some((span.id, index))
+    (index < span.ready.load(Relaxed)).then_some((span.id, index))
 }
 
 /// Start and end of the carved block that contains an address.
@@ -86,47 +85,38 @@ pub fn bounds() -> (usize, usize) {
     page_map::bounds()
 }
 
-/// Calls `f` with the span id and index of every free block: those of which no bit says that they are handed out, those that are retained, and those
-/// freed by other threads and not yet collected. A list that is corrupted ends where it makes no sense; the walk is never longer than the
-/// slab has blocks. A thread stopped amid `malloc` or `free` has at most one block in hand that is seen as free although it is not on a list.
+/// The blocks among blocks `64 * word` and following of a slab that are not in use, as bits: those free for the owner, those that others have
+/// freed, and those that are retained.
+fn not_in_use(span: &Span, word: usize) -> u64 {
+    let own = span.free.get(word).map_or(0, |bits| bits.load(Relaxed));
+    own | remote::free_of(span, word) | retained::bits_of(span, word)
+}
+
+/// Calls `f` with the span id and index of every block that is not in use: free for the slab's owner, freed by another thread and not gathered yet, or
+/// retained. Exact wherever a thread was stopped in `malloc` or `free`: a block is handed out, or becomes free, by one store.
 ///
 /// # Safety
 /// Nothing else uses the heap meanwhile.
 pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
     for id in 0..TABLE.count() {
-        let record = TABLE.get(id);
         // SAFETY: records live for ever; nobody changes it meanwhile.
-        let span = unsafe { &*record };
+        let span = unsafe { &*TABLE.get(id) };
         if span.kind.load(Acquire) != kind::SLAB {
             if span.kind.load(Acquire) != kind::UNUSED && retained::bits_of(span, 0) != 0 {
                 f(id, 0);
             }
             continue;
         }
-        let carved = span.carved.load(Relaxed);
-        for (word, live) in (0..carved).step_by(64).zip(&span.live) {
-            let mut free = !live.load(Relaxed) | retained::bits_of(span, word as usize / 64);
+        let carved = span.ready.load(Relaxed);
+        for first in (0..carved).step_by(64) {
+            let mut free = not_in_use(span, first as usize / 64);
             while free != 0 {
-                let index = word + free.trailing_zeros();
+                let index = first + free.trailing_zeros();
                 if index >= carved {
                     break;
                 }
                 f(id, index);
                 free &= free - 1;
-            }
-        }
-        let mut at = span.remote.load(Acquire) & !DETACHED;
-        for _ in 0..carved {
-            // SAFETY: the record stays; what starts a carved block is readable.
-            unsafe {
-                if at == 0 || free_list::is_end(at) || !slab::starts_block(record, at) {
-                    break;
-                }
-                f(id, slab::index_at(record, at).0 as u32);
-                match free_list::next(at) {
-                    Some(next) => at = next,
-                    None => break,
-                }
             }
         }
     }
@@ -138,7 +128,7 @@ pub fn for_each_retaining_span(f: &mut dyn FnMut(u32, usize)) {
         // SAFETY: records live for ever.
         let span = unsafe { &*TABLE.get(id) };
         if span.kind.load(Acquire) != kind::UNUSED && span.retained.load(Relaxed) != 0 {
-            f(id, (span.carved.load(Relaxed) as usize).div_ceil(64));
+            f(id, (span.ready.load(Relaxed) as usize).div_ceil(64));
         }
     }
 }
@@ -159,11 +149,10 @@ pub fn resolve_retaining(word: usize) -> Option<(u32, u32)> {
         return None;
     }
     let index = (((word - span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
-    (index < span.carved.load(Relaxed)).then_some((span.id, index))
+    (index < span.ready.load(Relaxed)).then_some((span.id, index))
 }
 
-/// Calls `f` with start and end of each run of neighbouring blocks of span `id` that are handed out and not retained. What other threads freed
-/// and the owner has not collected counts as handed out.
+/// Calls `f` with start and end of each run of neighbouring blocks of span `id` that are in use.
 pub fn for_each_run_in_use(id: u32, f: &mut dyn FnMut(usize, usize)) {
     // SAFETY: records live for ever.
     let Some(span) = (unsafe { TABLE.get(id).as_ref() }) else { return };
@@ -177,11 +166,12 @@ pub fn for_each_run_in_use(id: u32, f: &mut dyn FnMut(usize, usize)) {
         }
         return;
     }
-    let carved = span.carved.load(Relaxed) as usize;
+    let carved = span.ready.load(Relaxed) as usize;
     let at = |index: usize| span.base + index * span.block_bytes;
     let mut run: Option<usize> = None;
-    for (word, live) in span.live.iter().enumerate().take(carved.div_ceil(64)) {
-        let bits = live.load(Relaxed) & !retained::bits_of(span, word);
+    for word in 0..carved.div_ceil(64) {
+        let beyond = u64::MAX.checked_shl((carved - word * 64) as u32).unwrap_or(0);
+        let bits = !(not_in_use(span, word) | beyond);
         if bits == u64::MAX {
             run.get_or_insert(word * 64);
             continue;

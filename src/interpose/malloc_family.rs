@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 
 use libc::{c_int, c_void, size_t};
 
-use crate::heap::{self, Domain, idle, misuse, pool, unwritten};
+use crate::heap::{self, Domain, idle, misuse, pool};
 use crate::sys::text;
 
 fn set_errno(value: c_int) {
@@ -29,9 +29,6 @@ fn or_errno(block: *mut u8) -> *mut c_void {
 /// C's `malloc`: a block of at least `size` bytes, at a multiple of 16; null and `ENOMEM` when there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc(size: size_t) -> *mut c_void {
-    if unwritten::wanted() {
-        return malloc_clean(size);
-    }
     let block = heap::allocate_fast(size, Domain::Raw);
     if block.is_null() { malloc_slow(size) } else { block.cast() }
 }
@@ -40,11 +37,6 @@ pub extern "C" fn malloc(size: size_t) -> *mut c_void {
 #[inline(never)]
 extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
     or_errno(heap::allocate_slow(size, Domain::Raw))
-}
-
-#[inline(never)]
-extern "C" fn malloc_clean(size: size_t) -> *mut c_void {
-    or_errno(heap::allocate_clean(size))
 }
 
 /// C's `free`. Keeps `errno`.

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::{exit, late_python, undone_routing};
 use crate::audit::settings::{self, Settings};
 use crate::audit::snapshot;
-use crate::heap::{self, Domain, unwritten};
+use crate::heap::{self, Domain, pool};
 use crate::python::runtime::{MINOR_MAX, MINOR_MIN, Runtime, Unsupported};
 use crate::sys::text::stderr_line;
 
@@ -46,9 +46,10 @@ const RUNS: u8 = 2;
 const ENDS: u8 = 3;
 
 macro_rules! hooks {
-    ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $allocate:expr) => {
+    ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $before:expr) => {
         extern "C" fn $malloc(_context: *mut c_void, size: usize) -> *mut c_void {
-            $allocate(size).cast()
+            $before();
+            heap::allocate(size, $domain).cast()
         }
         extern "C" fn $calloc(_context: *mut c_void, count: usize, size: usize) -> *mut c_void {
             match count.checked_mul(size) {
@@ -61,12 +62,9 @@ macro_rules! hooks {
         }
     };
 }
-hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, heap::allocate_clean);
-hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, |size| heap::allocate(size, Domain::Object));
-hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, |size| {
-    watch();
-    heap::allocate(size, Domain::Object)
-});
+hooks!(raw_malloc, raw_calloc, raw_realloc, Domain::Raw, || ());
+hooks!(object_malloc, object_calloc, object_realloc, Domain::Object, || ());
+hooks!(watching_malloc, watching_calloc, watching_realloc, Domain::Object, watch);
 
 const RAW: Allocator =
     Allocator { context: core::ptr::null_mut(), malloc: raw_malloc, calloc: raw_calloc, realloc: raw_realloc, free };
@@ -88,13 +86,13 @@ pub fn install() {
     };
     settings::report_mistakes();
     undone_routing::prepare(runtime);
-    unwritten::want_clean();
     route(runtime);
     snapshot::set_routed(0);
 }
 
 /// Gives the interpreter our functions for all three domains.
 pub fn route(runtime: &Runtime) {
+    pool::wipe_from_now_on();
     set(runtime, DOMAIN_RAW, &RAW);
     route_objects(runtime);
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod exec_gate;
 pub mod files;
 pub mod guard;
+pub mod local;
 pub mod lock;
 pub mod memory;
 pub mod own_stack;
