@@ -5,11 +5,12 @@ use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 use super::Domain;
 use super::cache::{self, Cache};
+use super::handover::{self, DETACHED, PENDING};
 use super::pool;
 use super::remote::{claim, collect, detach, settle};
 use super::size_class::CLASSES;
 use super::slab::{self, advance, carve};
-use super::span::{DETACHED, PENDING, Span, TABLE, kind};
+use super::span::{Span, TABLE, kind};
 use crate::sys::lock::{Ranked, rank};
 
 /// The lists, per domain and class, linked by `next` and `previous`, ended by null.
@@ -86,7 +87,7 @@ unsafe fn list(span: *mut Span, abandoned: &mut Abandoned) {
         *head = span;
         count_of(domain, class, 1);
         (*span).listed.store(true, Relaxed);
-        _ = (*span).owner.fetch_update(SeqCst, Relaxed, |seen| Some(seen & PENDING | DETACHED));
+        handover::abandon(&(*span).owner);
     }
 }
 

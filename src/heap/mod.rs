@@ -10,6 +10,7 @@
 pub mod abandoned;
 pub mod cache;
 pub mod idle;
+mod handover;
 pub mod misuse;
 pub mod modes;
 pub mod page_map;

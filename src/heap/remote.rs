@@ -18,11 +18,12 @@ use core::sync::atomic::Ordering::*;
 
 use super::abandoned;
 use super::cache;
+use super::handover::{self, DETACHED, Left, PENDING};
 use super::misuse;
 use super::pool;
 use super::single;
 use super::slab;
-use super::span::{DETACHED, LIVE_WORDS, NOBODY, PENDING, Span, kind};
+use super::span::{LIVE_WORDS, NOBODY, Span, kind};
 
 /// Frees a block that `free` cannot: of a slab that the calling thread does not own, a large block, or one that is not in use.
 ///
@@ -72,20 +73,17 @@ unsafe fn leave(span: *mut Span, index: usize) {
     // SAFETY: records and their bits live for ever.
     unsafe {
         let (at, bytes) = ((*span).base + index * (*span).block_bytes, (*span).block_bytes);
-        if !(*span).had_remote.load(SeqCst) {
-            (*span).had_remote.store(true, SeqCst);
-        }
+        // Before it is left: then it may be somebody else's.
         slab::wipe(span, at);
-        let bit = 1 << (index % 64);
-        if (*(*span).remote_free).get_unchecked(index / 64).fetch_or(bit, SeqCst) & bit != 0 {
-            misuse::double_free(at, bytes);
-        }
-        let mut owner = (*span).owner.load(SeqCst);
-        if owner & PENDING == 0 {
-            owner = (*span).owner.fetch_or(PENDING, SeqCst);
-        }
-        if owner & DETACHED != 0 && claim(span) {
-            adopt(span, None);
+        let word = (*(*span).remote_free).get_unchecked(index / 64);
+        match handover::leave(&(*span).owner, &(*span).had_remote, word, 1 << (index % 64)) {
+            Left::ForOwner => {}
+            Left::ForAnybody => {
+                if claim(span) {
+                    adopt(span, None);
+                }
+            }
+            Left::Twice => misuse::double_free(at, bytes),
         }
     }
 }
@@ -107,11 +105,7 @@ pub fn free_of(span: &Span, at: usize) -> u64 {
 pub unsafe fn collect(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
-        if (*span).owner.load(Relaxed) & PENDING == 0 {
-            return false;
-        }
-        (*span).owner.fetch_and(!PENDING, SeqCst);
-        if !(*span).had_remote.load(SeqCst) {
+        if !handover::take_pending(&(*span).owner, &(*span).had_remote) {
             return false;
         }
         (0..(*span).words()).fold(false, |any, at| gather(span, at) | any)
@@ -125,19 +119,12 @@ pub unsafe fn collect(span: *mut Span) -> bool {
 unsafe fn gather(span: *mut Span, at: usize) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
-        let others = (*(*span).remote_free).get_unchecked(at);
-        let bits = others.load(SeqCst);
-        if bits == 0 {
-            return false;
-        }
-        // Free here first, and then no longer there: in between a snapshot sees it in both places, not in none.
-        let twice = slab::put(span, at, bits);
-        if twice != 0 {
+        let gathered = handover::gather((*(*span).remote_free).get_unchecked(at), |bits| slab::put(span, at, bits));
+        if let Some(twice) = gathered.filter(|&twice| twice != 0) {
             let index = at * 64 + twice.trailing_zeros() as usize;
             misuse::double_free((*span).base + index * (*span).block_bytes, (*span).block_bytes);
         }
-        others.fetch_and(!bits, SeqCst);
-        true
+        gathered.is_some()
     }
 }
 
@@ -147,7 +134,7 @@ unsafe fn gather(span: *mut Span, at: usize) -> bool {
 /// The calling thread owns the slab; no block is free for it, all is carved, and it is in no bin.
 pub unsafe fn detach(span: *mut Span) -> bool {
     // SAFETY: the record lives for ever.
-    unsafe { (*span).owner.compare_exchange(mine(), DETACHED, SeqCst, Relaxed).is_ok() }
+    unsafe { handover::detach(&(*span).owner, mine()) }
 }
 
 /// What stands in slabs in the calling thread's hands.
@@ -161,16 +148,7 @@ fn mine() -> usize {
 /// `span` is a record of the table.
 pub unsafe fn claim(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
-    unsafe {
-        let mut seen = (*span).owner.load(Relaxed);
-        while seen & DETACHED != 0 {
-            match (*span).owner.compare_exchange_weak(seen, mine() | PENDING, SeqCst, Relaxed) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
+    unsafe { handover::claim(&(*span).owner, mine()) }
 }
 
 /// Makes a slab that the calling thread has just claimed fit for use, and gathers what others have freed.

@@ -17,10 +17,6 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 use super::Domain;
 use crate::sys::memory::GRANULE;
 
-/// In [`Span::owner`], with whatever else stands there: threads that do not own the slab have freed blocks of it.
-pub const PENDING: usize = 1;
-/// In [`Span::owner`]: nobody owns the slab. Who replaces this by himself, by compare-and-swap, has adopted it.
-pub const DETACHED: usize = 2;
 /// In [`Span::owner`]: no thread's cache; what is no slab, or a slab in the hands of a thread without a cache.
 pub const NOBODY: usize = 4;
 

@@ -1,0 +1,9 @@
+//! Slabs that change hands while others free their blocks, in every order that the memory model allows.
+
+#[path = "../../src/heap/handover.rs"]
+pub mod handover;
+
+#[cfg(all(test, loom))]
+mod slab;
+#[cfg(all(test, loom))]
+mod tests;
