@@ -359,38 +359,47 @@ mod tests {
         unsafe { core::slice::from_raw_parts_mut(block.cast(), usable_size(block) / 8) }
     }
 
+    /// How many of these blocks lie in the ranges, all of which must be wiped. (Other tests freed blocks before wiping began.)
+    fn wiped_in(blocks: &[*mut u8], ranges: &[(usize, usize)]) -> usize {
+        let inside = blocks.iter().filter(|&&block| ranges.iter().any(|&(low, high)| (low..high).contains(&(block as usize))));
+        inside.inspect(|&&block| assert!(words(block).iter().all(|&word| word == 0))).count()
+    }
+
+    fn filled<const N: usize>(size: usize) -> [*mut u8; N] {
+        [(); N].map(|()| {
+            let block = allocate(size, Domain::Object);
+            words(block).fill(7);
+            block
+        })
+    }
+
     #[test]
     fn nothing_old_is_found_in_a_block_once_freed_blocks_are_wiped() {
-        let early = allocate(40, Domain::Object);
+        let early: [_; 3] = filled(40);
         pool::wipe_from_now_on();
-        words(early).fill(7);
-        free(early);
+        early.into_iter().for_each(free);
         for size in [1usize, 16, 40, 200, 256, 257, 1000, 5000, 60_000] {
-            let blocks = [(); 300].map(|()| allocate(size, Domain::Object));
-            for block in blocks {
-                assert!(words(block).iter().all(|&word| word == 0), "{size}");
-                words(block).fill(7);
-            }
-            let theirs = blocks.map(|block| block as usize);
-            std::thread::spawn(move || theirs.iter().step_by(2).for_each(|&at| free(at as *mut u8))).join().unwrap();
-            blocks.iter().skip(1).step_by(2).for_each(|&block| free(block));
-            for block in [(); 300].map(|()| allocate(size, Domain::Object)) {
-                assert!(words(block).iter().all(|&word| word == 0), "{size}, again");
-                free(block);
-            }
+            let before: [_; 300] = filled(size);
+            let ranges = before.map(|block| (block as usize, block as usize + 1));
+            std::thread::spawn(move || ranges.iter().step_by(2).for_each(|&(at, _)| free(at as *mut u8))).join().unwrap();
+            before.into_iter().skip(1).step_by(2).for_each(free);
+            let after = [(); 3000].map(|()| allocate(size, Domain::Object));
+            assert!(wiped_in(&after, &ranges) > 100, "{size}");
+            after.into_iter().for_each(free);
         }
-        // Slabs where large blocks were.
-        for _ in 0..20 {
-            let large = allocate(600_000, Domain::Raw);
-            words(large).fill(7);
-            free(large);
-            let blocks = [(); 100].map(|()| allocate(3000, Domain::Object));
-            for block in blocks {
-                assert!(words(block).iter().all(|&word| word == 0));
-                words(block).fill(7);
-            }
-            blocks.into_iter().for_each(free);
-        }
+    }
+
+    #[test]
+    fn a_slab_where_a_large_block_was_is_wiped() {
+        pool::wipe_from_now_on();
+        let large = allocate(600_000, Domain::Raw);
+        words(large).fill(7);
+        free(large);
+        let range = (large as usize, large as usize + 600_000);
+        // What is free elsewhere is taken first.
+        let blocks = [(); 20_000].map(|()| allocate(3000, Domain::Object));
+        assert!(wiped_in(&blocks, &[range]) > 0);
+        blocks.into_iter().for_each(free);
     }
 
     #[test]
