@@ -173,12 +173,11 @@ unsafe fn adopt(span: *mut Span, index: Option<usize>) {
     unsafe {
         settle(span);
         if let Some(index) = index {
-            slab::wipe(span, (*span).base + index * (*span).block_bytes);
-        }
-        if let Some(index) = index
-            && slab::put(span, index / 64, 1 << (index % 64)) != 0
-        {
-            misuse::double_free((*span).base + index * (*span).block_bytes, (*span).block_bytes);
+            let at = (*span).base + index * (*span).block_bytes;
+            slab::wipe(span, at);
+            if slab::put(span, index / 64, 1 << (index % 64)) != 0 {
+                misuse::double_free(at, (*span).block_bytes);
+            }
         }
         while !slab::advance(span) && !slab::carve(span) {
             // Full, so nobody need own it.

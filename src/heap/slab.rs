@@ -106,7 +106,7 @@ unsafe fn give_wiped(span: *mut Span, index: usize, block: usize) {
 /// `block` is one of the slab that nobody uses.
 pub unsafe fn wipe(span: *mut Span, block: usize) {
     // SAFETY: the caller's duty.
-    unsafe { libc::memset(block as *mut libc::c_void, 0, (*span).wiped_bytes.load(Relaxed)) };
+    unsafe { wipe_behind(span, block, 0) };
 }
 
 /// Forgets what stands in a block behind its first `size` bytes, which are all that is asked of it from now on; as [`wipe`].
@@ -123,7 +123,7 @@ pub unsafe fn wipe_behind(span: *mut Span, block: usize, size: usize) {
     }
 }
 
-/// The same, for few bytes, a multiple of 16.
+/// Zeroes a few bytes, a multiple of 16.
 ///
 /// # Safety
 /// Nobody uses the bytes.

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::AtomicU64;
 
-/// Flips the bits of `mask` in word `index` of `words`. `kept` comes back, and is in a register or on the stack until then.
+/// Flips the bits of `mask` in word `index` of `words`.
 ///
 /// # Safety
 /// `words` has a word `index`, and only the calling thread and its signal handlers change it.
@@ -15,6 +15,17 @@ pub unsafe fn flip(words: *const AtomicU64, index: usize, mask: u64) {
         core::arch::asm!("xor qword ptr [{words} + 8 * {index}], {mask}", words = in(reg) words, index = in(reg) index, mask = in(reg) mask,
             options(nostack));
     }
+}
+
+/// Flips the bits of `mask` in word `index` of `words`.
+///
+/// # Safety
+/// `words` has a word `index`.
+#[inline(always)]
+#[cfg(not(target_arch = "x86_64"))]
+pub unsafe fn flip(words: *const AtomicU64, index: usize, mask: u64) {
+    // SAFETY: the caller's duty.
+    unsafe { (*words.add(index)).fetch_xor(mask, core::sync::atomic::Ordering::Relaxed) };
 }
 
 /// Puts `new` into word `index` of `words` if `seen` is there; answers whether it was. `kept` stands in a register meanwhile.
