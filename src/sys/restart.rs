@@ -15,8 +15,10 @@
 
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 
+#[cfg(target_arch = "x86_64")]
+use super::call_number;
 use super::raw::syscall6;
-use super::{call_number, clock, stop_signal};
+use super::{clock, stop_signal};
 
 /// The program's signals that wait for this thread to leave our handler.
 struct Waiting {
