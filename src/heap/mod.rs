@@ -25,6 +25,7 @@ pub mod span;
 pub mod stamps;
 pub mod view;
 pub mod watch;
+pub mod wiping;
 
 #[cfg(test)]
 mod model_test;
@@ -178,7 +179,7 @@ pub fn allocate_zeroed(size: usize, domain: Domain) -> *mut u8 {
     }
     // SAFETY: the block has at least size bytes; a block of ours is in the page map.
     unsafe {
-        if size > MAX_SLAB_SIZE && (*page_map::span_at(block as usize)).zeroed {
+        if (*page_map::span_at(block as usize)).zeroed {
             return block;
         }
         libc::memset(block.cast(), 0, size);
@@ -231,7 +232,7 @@ unsafe fn free_at_once(span: *mut Span, at: usize) {
         if (*span).owner.load(Relaxed) == cache::me() {
             let (index, starts) = slab::index_at(span, at);
             // What was never carved has no bit. If others have freed blocks, `owner` says so, and is not the same.
-            if starts && index < (*span).carved.load(Relaxed) as usize && slab::give(span, index, at) {
+            if starts && index < (*span).carved.load(Relaxed) as usize && slab::give(span, index) {
                 return;
             }
         }
@@ -299,7 +300,7 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     // In place while it fits and does not waste more than half of the block.
     if size <= old && (size >= old / 2 || old <= 64) {
         // SAFETY: the block is the caller's.
-        unsafe { slab::wipe_behind(page_map::span_at(ptr as usize), ptr as usize, size) };
+        unsafe { wiping::wipe_behind(page_map::span_at(ptr as usize), ptr as usize, size) };
         return ptr;
     }
     let span = page_map::span_at(ptr as usize);

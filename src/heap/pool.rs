@@ -3,7 +3,7 @@
 //! One lock guards regions, records and page map writes. A thread takes it once per slab (64 KiB or more of allocations) and once per
 //! large block, so it is touched thousands of times less often than a thread's own cache.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 use super::Domain;
 use super::idle;
@@ -11,6 +11,7 @@ use super::page_map;
 use super::region::Region;
 use super::size_class;
 use super::span::{NOBODY, Span, TABLE, kind};
+use super::wiping;
 use crate::meta;
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, GRANULE};
@@ -86,31 +87,16 @@ pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
         span.class = class as u8;
         span.domain = domain as u8;
         span.owner.store(owner, Relaxed);
-        span.zeroed = zeroed;
-        span.wiped_bytes.store(if WIPING.load(Relaxed) { block } else { 0 }, Relaxed);
+        let wiping = wiping::wanted();
+        span.zeroed = wiping;
+        span.wiped_bytes.store(if wiping { block as u32 } else { 0 }, Relaxed);
+        span.untouched.store(if wiping && zeroed { 0 } else { u32::MAX }, Relaxed);
     };
     let span = publish(&mut pool, base, bytes, kind::SLAB, fill);
     if span.is_null() {
         give_granules(&mut pool, base, bytes / GRANULE);
     }
     span
-}
-
-/// Whether blocks of new slabs are wiped when they are freed. Changes under the pool lock.
-static WIPING: AtomicBool = AtomicBool::new(false);
-
-/// Has what a slab's block holds forgotten when it is freed, from here on. It would else be found again in the next block made of it, as far as that is not written to, and
-/// keep alive, for an audit, what nobody holds. For programs with objects: arrays of theirs are often larger than what is in them.
-pub fn wipe_from_now_on() {
-    let _pool = POOL.lock();
-    WIPING.store(true, Relaxed);
-    for id in 0..TABLE.count() {
-        // SAFETY: records live for ever, and describe something else only under the lock.
-        let span = unsafe { &*TABLE.get(id) };
-        if span.kind.load(Relaxed) == kind::SLAB {
-            span.wiped_bytes.store(span.block_bytes, Relaxed);
-        }
-    }
 }
 
 /// Takes back a span whose blocks are all free. `false` if the record describes nothing any more: somebody else was faster.

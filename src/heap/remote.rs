@@ -53,7 +53,7 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
                 } else {
                     gather(span, index / 64);
                 }
-                if slab::give(span, index, at) {
+                if slab::give(span, index) {
                     return;
                 }
             } else if owner & DETACHED == 0 {
@@ -73,8 +73,6 @@ unsafe fn leave(span: *mut Span, index: usize) {
     // SAFETY: records and their bits live for ever.
     unsafe {
         let (at, bytes) = ((*span).base + index * (*span).block_bytes, (*span).block_bytes);
-        // Before it is left: then it may be somebody else's.
-        slab::wipe(span, at);
         let word = (*(*span).remote_free).get_unchecked(index / 64);
         match handover::leave(&(*span).owner, &(*span).had_remote, word, 1 << (index % 64)) {
             Left::ForOwner => {}
@@ -174,7 +172,6 @@ unsafe fn adopt(span: *mut Span, index: Option<usize>) {
         settle(span);
         if let Some(index) = index {
             let at = (*span).base + index * (*span).block_bytes;
-            slab::wipe(span, at);
             if slab::put(span, index / 64, 1 << (index % 64)) != 0 {
                 misuse::double_free(at, (*span).block_bytes);
             }

@@ -15,13 +15,11 @@ use super::pool;
 use super::remote;
 use super::retained;
 use super::span::Span;
+use super::wiping;
 use crate::sys::local;
 
 /// Bytes of blocks carved at a time, but never more than the rest of a word of bits.
 const CARVE_BYTES: u32 = 16 << 10;
-
-/// Larger blocks are wiped by the C library.
-const MAX_WIPED_INLINE_BYTES: usize = 256;
 
 /// Takes a block off a slab; null if there is none at the cursor, or a signal handler has just taken one.
 ///
@@ -42,6 +40,7 @@ pub unsafe fn take(span: *mut Span) -> *mut u8 {
             return core::ptr::null_mut();
         }
         core::hint::assert_unchecked(block != 0);
+        wiping::wipe(span, block);
         block as *mut u8
     }
 }
@@ -49,22 +48,16 @@ pub unsafe fn take(span: *mut Span) -> *mut u8 {
 /// Gives a block back. `false`, and nothing has changed: it is free already.
 ///
 /// # Safety
-/// The calling thread owns the slab, `index` is that of the carved block at `block`, and no other thread has freed it.
+/// The calling thread owns the slab, `index` is that of a carved block, and no other thread has freed it.
 #[inline(always)]
-pub unsafe fn give(span: *mut Span, index: usize, block: usize) -> bool {
+pub unsafe fn give(span: *mut Span, index: usize) -> bool {
     // SAFETY: the caller's duty; the bits are as many as blocks can be.
     unsafe {
         // The look comes first: once it is free, a signal handler may take the block.
         if (*span).free.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 {
             return false;
         }
-        let bytes = (*span).wiped_bytes.load(Relaxed);
-        if bytes > MAX_WIPED_INLINE_BYTES {
-            give_wiped(span, index, block);
-        } else {
-            wipe_inline(block, bytes);
-            make_free(span, index);
-        }
+        make_free(span, index);
         true
     }
 }
@@ -86,64 +79,6 @@ unsafe fn make_free(span: *mut Span, index: usize) {
         }
     }
 }
-
-/// Wipes a block and makes it free.
-///
-/// # Safety
-/// As for [`give`].
-#[inline(never)]
-unsafe fn give_wiped(span: *mut Span, index: usize, block: usize) {
-    // SAFETY: the caller's duty.
-    unsafe {
-        wipe(span, block);
-        make_free(span, index);
-    }
-}
-
-/// Forgets what stands in a block that is about to be free, if blocks of the slab are to be wiped (see [`pool::wipe_from_now_on`]).
-///
-/// # Safety
-/// `block` is one of the slab that nobody uses.
-pub unsafe fn wipe(span: *mut Span, block: usize) {
-    // SAFETY: the caller's duty.
-    unsafe { wipe_behind(span, block, 0) };
-}
-
-/// Forgets what stands in a block behind its first `size` bytes, which are all that is asked of it from now on; as [`wipe`].
-///
-/// # Safety
-/// The block is the caller's and has as many bytes.
-pub unsafe fn wipe_behind(span: *mut Span, block: usize, size: usize) {
-    // SAFETY: the caller's duty; a span that is no slab has no bytes to wipe.
-    unsafe {
-        let bytes = (*span).wiped_bytes.load(Relaxed);
-        if size < bytes {
-            libc::memset((block + size) as *mut libc::c_void, 0, bytes - size);
-        }
-    }
-}
-
-/// Zeroes a few bytes, a multiple of 16.
-///
-/// # Safety
-/// Nobody uses the bytes.
-#[inline(always)]
-unsafe fn wipe_inline(block: usize, bytes: usize) {
-    let mut at = block;
-    while at < block + bytes {
-        // Volatile: the compiler would make a call of memset of it, which costs more than these few stores.
-        // SAFETY: the caller's duty.
-        unsafe { (at as *mut Line).write_volatile(core::mem::zeroed()) };
-        at += size_of::<Line>();
-    }
-}
-
-/// What is wiped by one store.
-#[cfg(target_arch = "x86_64")]
-type Line = core::arch::x86_64::__m128i;
-/// What is wiped by one store, or two.
-#[cfg(not(target_arch = "x86_64"))]
-type Line = u128;
 
 /// The bits of a slab, as [`local`] wants them.
 fn words(span: *mut Span) -> *const AtomicU64 {
@@ -232,11 +167,6 @@ pub unsafe fn carve(span: *mut Span) -> bool {
         let count = wanted.min(64 - first % 64).min((*span).capacity - first);
         if count == 0 {
             return false;
-        }
-        if (*span).wiped_bytes.load(Relaxed) != 0 && !(*span).zeroed {
-            // Large blocks that lay here were not wiped.
-            let bytes = (*span).block_bytes;
-            libc::memset(((*span).base + first as usize * bytes) as *mut libc::c_void, 0, count as usize * bytes);
         }
         // In this order a process forked in between loses some blocks at most, and a snapshot sees none of them in use.
         (*span).carved.store(first + count, Relaxed);
@@ -347,73 +277,5 @@ pub unsafe fn retire(span: *mut Span) {
         }
         cache::unlink(cache::mine(), span);
         pool::release(span);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::heap::{Domain, allocate, free, pool, reallocate, usable_size};
-
-    fn words<'a>(block: *mut u8) -> &'a mut [usize] {
-        // SAFETY: a block of the test's.
-        unsafe { core::slice::from_raw_parts_mut(block.cast(), usable_size(block) / 8) }
-    }
-
-    /// How many of these blocks lie in the ranges, all of which must be wiped. (Other tests freed blocks before wiping began.)
-    fn wiped_in(blocks: &[*mut u8], ranges: &[(usize, usize)]) -> usize {
-        let inside = blocks.iter().filter(|&&block| ranges.iter().any(|&(low, high)| (low..high).contains(&(block as usize))));
-        inside.inspect(|&&block| assert!(words(block).iter().all(|&word| word == 0))).count()
-    }
-
-    fn filled<const N: usize>(size: usize) -> [*mut u8; N] {
-        [(); N].map(|()| {
-            let block = allocate(size, Domain::Object);
-            words(block).fill(7);
-            block
-        })
-    }
-
-    #[test]
-    fn nothing_old_is_found_in_a_block_once_freed_blocks_are_wiped() {
-        let early: [_; 3] = filled(40);
-        pool::wipe_from_now_on();
-        early.into_iter().for_each(free);
-        for size in [1usize, 16, 40, 200, 256, 257, 1000, 5000, 60_000] {
-            let before: [_; 300] = filled(size);
-            let ranges = before.map(|block| (block as usize, block as usize + 1));
-            std::thread::spawn(move || ranges.iter().step_by(2).for_each(|&(at, _)| free(at as *mut u8))).join().unwrap();
-            before.into_iter().skip(1).step_by(2).for_each(free);
-            let after = [(); 3000].map(|()| allocate(size, Domain::Object));
-            assert!(wiped_in(&after, &ranges) > 100, "{size}");
-            after.into_iter().for_each(free);
-        }
-    }
-
-    #[test]
-    fn a_slab_where_a_large_block_was_is_wiped() {
-        pool::wipe_from_now_on();
-        let large = allocate(600_000, Domain::Raw);
-        words(large).fill(7);
-        free(large);
-        let range = (large as usize, large as usize + 600_000);
-        // What is free elsewhere is taken first.
-        let blocks = [(); 20_000].map(|()| allocate(3000, Domain::Object));
-        assert!(wiped_in(&blocks, &[range]) > 0);
-        blocks.into_iter().for_each(free);
-    }
-
-    #[test]
-    fn what_a_block_loses_where_it_stands_is_wiped_and_the_rest_stays() {
-        pool::wipe_from_now_on();
-        for (size, less) in [(64, 24), (256, 136), (1024, 704)] {
-            let block = allocate(size, Domain::Raw);
-            words(block).fill(7);
-            let same = reallocate(block, less, Domain::Raw);
-            assert_eq!(same, block);
-            for (at, &word) in words(same).iter().enumerate() {
-                assert_eq!(word != 0, at * 8 < less, "{size} to {less}, at {at}");
-            }
-            free(same);
-        }
     }
 }

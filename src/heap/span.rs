@@ -66,10 +66,12 @@ pub struct Span {
     pub domain: u8,
     /// One of [`kind`].
     pub kind: AtomicU8,
-    /// The span's memory was zero when it was made.
+    /// What is handed out is zero: a span of one block that was made of zero memory, or a slab whose blocks have been wiped from the first.
     pub zeroed: bool,
-    /// Bytes of a block that are wiped when it is freed: all, or none (see `slab::wipe`).
-    pub wiped_bytes: AtomicUsize,
+    /// Bytes of a block that are wiped when it is handed out: all, or none (see `wiping`).
+    pub wiped_bytes: AtomicU32,
+    /// Blocks from this index on are zero: they have never been handed out. Kept while blocks are wiped.
+    pub untouched: AtomicU32,
 
     /// The word of `free` that blocks are taken from.
     pub cursor: u32,
@@ -124,7 +126,8 @@ impl Span {
             domain: 0,
             kind: AtomicU8::new(kind::UNUSED),
             zeroed: false,
-            wiped_bytes: AtomicUsize::new(0),
+            wiped_bytes: AtomicU32::new(0),
+            untouched: AtomicU32::new(0),
             cursor: 0,
             witness: 0,
             capacity: 0,

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::{exit, late_python, undone_routing};
 use crate::audit::settings::{self, Settings};
 use crate::audit::snapshot;
-use crate::heap::{self, Domain, pool};
+use crate::heap::{self, Domain, wiping};
 use crate::python::runtime::{MINOR_MAX, MINOR_MIN, Runtime, Unsupported};
 use crate::sys::text::stderr_line;
 
@@ -92,7 +92,7 @@ pub fn install() {
 
 /// Gives the interpreter our functions for all three domains.
 pub fn route(runtime: &Runtime) {
-    pool::wipe_from_now_on();
+    wiping::from_now_on();
     set(runtime, DOMAIN_RAW, &RAW);
     route_objects(runtime);
 }
