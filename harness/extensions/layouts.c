@@ -204,6 +204,10 @@ static void frames_and_threads(void)
 #if MINOR <= 11
     FIELD("interpreters_made", _PyRuntimeState, interpreters.next_id);
 #endif
+#if MINOR >= 12
+    FIELD("interpreter_gil", PyInterpreterState, ceval.gil);
+    FIELD("GIL_LOCKED", struct _gil_runtime_state, locked);
+#endif
 #if MINOR <= 9
     FIELD("frame_top_address", PyFrameObject, f_stacktop);
 #elif MINOR == 10

@@ -37,11 +37,12 @@ const SOURCES: [(&str, &[&str]); 6] = [
 const LEAST: [&str; 1] = ["TYPE_BYTES_MIN"];
 
 /// Constants that not every supported version has, and the first and last minor version that does.
-const OF_SOME: [(&str, u8, u8); 5] = [
+const OF_SOME: [(&str, u8, u8); 6] = [
     ("MANAGED_DICT", 11, 13),
     ("STATIC_3_11", 11, 11),
     ("MANAGED_WEAKREF", 12, 13),
     ("INLINE_VALUES", 13, 13),
+    ("GIL_LOCKED", 12, 13),
     ("VALUES_HEADER_BYTES", 13, 13),
 ];
 
@@ -262,6 +263,10 @@ fn frames_and_data_stacks_are_the_headers() {
         assert_eq!(layout::interpreters_made(minor).is_some(), minor <= 11);
         if let Some(made) = layout::interpreters_made(minor) {
             header.check("interpreters_made", made);
+        }
+        assert_eq!(layout::interpreter_gil(minor).is_some(), minor >= 12);
+        if let Some(gil) = layout::interpreter_gil(minor) {
+            header.check("interpreter_gil", gil);
         }
         assert_eq!(layout::datastack_top(minor).is_some(), minor >= 11);
         if let Some(top) = layout::datastack_top(minor) {

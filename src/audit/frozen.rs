@@ -130,8 +130,8 @@ fn frozen_alone(stack_pointer: usize, pause_ns: &AtomicU64, act: Act<'_>) -> Res
         restore_signals(&blocked);
         return Err("the handler of the signal that stops threads");
     };
-    // Until 3.11 the current thread state is the process's: none means that nobody holds the GIL, and now nobody can take it.
-    let idle = runtime.is_some_and(|r| r.minor <= 11 && r.current_thread() == 0);
+    // If nobody holds it, now nobody can take it.
+    let idle = runtime.is_some_and(Runtime::nobody_holds_gil);
     added.fill();
     let moment = Moment {
         modules: &modules,

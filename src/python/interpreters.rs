@@ -2,13 +2,11 @@
 
 use super::layout;
 use super::objects::Model;
+use super::runtime::INTERPRETERS_MAX;
 use super::tables;
 use super::types::{self, OB_SIZE, Species, read};
 use crate::mark::Part;
 use crate::sys::guard;
-
-/// Interpreters counted at most.
-const INTERPRETERS_MAX: u64 = 1 << 16;
 
 impl Model {
     /// Whether a sub-interpreter that ended has left this object behind: no longer tracked by any collector, although objects like it always are.

@@ -11,6 +11,18 @@ pub const fn datastack_top(minor: u8) -> Option<usize> {
     }
 }
 
+/// `PyInterpreterState.ceval.gil` (pycore_interp.h, pycore_ceval_state.h), in bytes. From 3.12 on each interpreter names the lock it runs under.
+pub const fn interpreter_gil(minor: u8) -> Option<usize> {
+    match minor {
+        12 => Some(384),
+        13 => Some(16),
+        _ => None,
+    }
+}
+
+/// `_gil_runtime_state.locked` (pycore_gil.h, 3.12 and 3.13): an int, 1 if somebody holds the lock, below 0 if it has not been made.
+pub const GIL_LOCKED: usize = 16;
+
 /// `_PyRuntimeState.interpreters.next_id` (pycore_runtime.h, 3.8: pycore_pystate.h), in bytes: how many interpreters there have ever been. Known
 /// of the versions in which one that ends leaves references behind.
 pub const fn interpreters_made(minor: u8) -> Option<usize> {

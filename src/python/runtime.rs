@@ -3,6 +3,11 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use super::layout;
+
+/// Interpreters looked at, at most.
+pub const INTERPRETERS_MAX: u64 = 1 << 16;
+
 /// A `PyObject *`.
 pub type Object = *mut c_void;
 
@@ -266,5 +271,33 @@ impl Runtime {
         // PyGILState_Check answers 1 throughout when sub-interpreters exist; then the thread's own state is compared too.
         // SAFETY: both may be called without the GIL once the interpreter is initialized.
         self.initialized() && self.current_thread() != 0 && self.symbols.gil_check.is_some_and(|f| unsafe { f() } != 0)
+    }
+
+    /// Whether no thread of any interpreter runs under its GIL, which is said of threads that stand still.
+    pub fn nobody_holds_gil(&self) -> bool {
+        if self.minor <= 11 {
+            return self.current_thread() == 0;
+        }
+        let (Some(gil), Some(first), Some(next)) =
+            (layout::interpreter_gil(self.minor), self.symbols.interpreter_head, self.symbols.interpreter_next)
+        else {
+            return false;
+        };
+        // SAFETY: the functions read one word each. Nobody starts or ends an interpreter without holding a GIL, which is seen as held: those in
+        // the list before it are whole. An interpreter whose lock has not been made names none.
+        unsafe {
+            let mut interpreter = first() as usize;
+            for _ in 0..INTERPRETERS_MAX {
+                if interpreter == 0 {
+                    return true;
+                }
+                let lock = ((interpreter + gil) as *const usize).read();
+                if lock != 0 && ((lock + layout::GIL_LOCKED) as *const i32).read_volatile() > 0 {
+                    return false;
+                }
+                interpreter = next(interpreter as *mut c_void) as usize;
+            }
+        }
+        false
     }
 }

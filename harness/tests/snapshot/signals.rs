@@ -14,13 +14,14 @@ fn run(interpreter: &Interpreter, case: &str, leaked: u64) -> Outcome {
     program.env("GCSHIM_AUDIT", "exit,signal").env("GCSHIM_PLAIN", "0").with_shim().run()
 }
 
-/// The records of each audit: its own, then what it found.
-fn audits(outcome: &Outcome) -> Vec<(String, Vec<serde_json::Value>)> {
-    let mut audits: Vec<(String, Vec<serde_json::Value>)> = Vec::new();
+/// What asked for each audit, whether it is torn, and what it found.
+fn audits(outcome: &Outcome) -> Vec<(String, bool, Vec<serde_json::Value>)> {
+    let mut audits: Vec<(String, bool, Vec<serde_json::Value>)> = Vec::new();
     for record in &outcome.records {
         if record["kind"] == "audit" {
-            audits.push((record["trigger"].as_str().unwrap_or_default().to_owned(), Vec::new()));
-        } else if let Some((_, records)) = audits.last_mut() {
+            let torn = record["torn"] != false;
+            audits.push((record["trigger"].as_str().unwrap_or_default().to_owned(), torn, Vec::new()));
+        } else if let Some((.., records)) = audits.last_mut() {
             records.push(record.clone());
         }
     }
@@ -36,10 +37,15 @@ fn problems(interpreter: &Interpreter, case: &str, expected: &str) -> Vec<String
             wrong.push("the program noticed".to_owned());
         }
         let audits = audits(&outcome);
-        if !audits.iter().any(|(trigger, _)| trigger == "signal") || audits.last().is_none_or(|(trigger, _)| trigger != "exit") {
-            wrong.push(format!("audits: {:?}", audits.iter().map(|(trigger, _)| trigger).collect::<Vec<_>>()));
+        if !audits.iter().any(|(trigger, ..)| trigger == "signal") || audits.last().is_none_or(|(trigger, ..)| trigger != "exit")
+        {
+            wrong.push(format!("audits: {:?}", audits.iter().map(|(trigger, ..)| trigger).collect::<Vec<_>>()));
         }
-        for (trigger, records) in &audits {
+        for (trigger, torn, records) in &audits {
+            // Nobody holds the GIL while all threads wait.
+            if *torn && (trigger == "exit" || case.contains("idle")) {
+                wrong.push(format!("the audit at {trigger} is torn"));
+            }
             let lost = |f: &&report::Finding| f.verdict == "leaked-object" && f.type_name.ends_with("Lost");
             let findings = report::failing(records);
             let found: u64 = findings.iter().filter(lost).map(|f| f.objects).sum();
