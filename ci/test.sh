@@ -6,5 +6,6 @@ ci/prepare.sh --tests
 ci/format.sh
 ci/lint.sh
 ci/library.sh
+ci/loom.sh
 cargo build --release --bins
 cargo test --release --no-fail-fast

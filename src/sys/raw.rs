@@ -33,6 +33,11 @@ pub unsafe fn syscall6(number: libc::c_long, a: usize, b: usize, c: usize, d: us
     result
 }
 
+/// A moment of waiting for another processor.
+pub fn spin_loop() {
+    core::hint::spin_loop();
+}
+
 /// Lets another runnable thread go first.
 pub fn yield_now() {
     // SAFETY: sched_yield takes nothing and changes no memory.
