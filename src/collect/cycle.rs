@@ -12,7 +12,7 @@ use super::records::Totals;
 use super::{attached, condemned, lost_objects, request, sweep};
 use crate::audit::settings::Settings;
 use crate::audit::{frozen, snapshot, suspects};
-use crate::heap::{pool, retained};
+use crate::heap::{pool, retained, wiping};
 use crate::python::runtime::Runtime;
 use crate::sys::lock::{Ranked, rank};
 use crate::sys::process::{self, Ended};
@@ -61,8 +61,10 @@ pub(super) struct Collector {
     /// A child that has said all and may not have ended yet; 0 for none.
     ended: i32,
     failures: u32,
-    /// Retained bytes at which the next sweep is due.
-    due: usize,
+    /// Retained bytes at which the next sweep is due, and at which threads wait for it.
+    due: (usize, usize),
+    /// When the last sweep ended, monotonic ns.
+    last_ns: u64,
     /// Bytes of spans made at which the next full collection is due, and how many of them are waited for.
     full_due: usize,
     full_step: usize,
@@ -75,7 +77,8 @@ const NEW: Collector = Collector {
     waiting: None,
     ended: 0,
     failures: 0,
-    due: 0,
+    due: (0, 0),
+    last_ns: 0,
     full_due: usize::MAX,
     full_step: pace::FULL_BYTES_MIN,
     totals: Totals::NONE,
@@ -86,6 +89,7 @@ pub(super) static COLLECTOR: Ranked<{ rank::COLLECTOR }, Collector> = Ranked::ne
 pub fn start(pace: Pace) {
     let mut collector = COLLECTOR.lock();
     collector.pace = pace;
+    collector.last_ns = clock::monotonic_ns();
     collector.set_due(pace.due(0));
     if pace.full {
         collector.full_later();
@@ -93,6 +97,8 @@ pub fn start(pace: Pace) {
     }
     drop(collector);
     COLLECTS_IN.store(process::id(), Release);
+    // What stood in a block that is reused would else be found in its new life, as far as that is not written to, and keep what was freed.
+    wiping::from_now_on();
     retained::start(on_due, request::sweep_now);
 }
 
@@ -113,8 +119,8 @@ pub unsafe fn after_fork_in_child() {
     // SAFETY: held by the line above, or by a thread that is not here.
     unsafe { COLLECTOR.release_kept() };
     let mut collector = COLLECTOR.lock();
-    let (pace, due, full_due, full_step) = (collector.pace, collector.due, collector.full_due, collector.full_step);
-    let before = core::mem::replace(&mut *collector, Collector { pace, due, full_due, full_step, ..NEW });
+    let Collector { pace, due, last_ns, full_due, full_step, .. } = *collector;
+    let before = core::mem::replace(&mut *collector, Collector { pace, due, last_ns, full_due, full_step, ..NEW });
     if !kept {
         // It may be half changed.
         core::mem::forget(before);
@@ -231,9 +237,10 @@ impl Collector {
         let Some(exchange) = Exchange::for_sweep() else { return self.sweep_failed("memory") };
         let kinds = Settings::get().kinds;
         let pause_ns = &exchange.handoff.pause_ns;
+        let started_ns = clock::monotonic_ns();
         if self.pace.in_place() {
             match frozen::hold(stack_pointer, false, pause_ns, &|moment| sweep::in_place(moment, kinds, &exchange)) {
-                Ok(()) => self.swept(exchange),
+                Ok(()) => self.swept(exchange, started_ns),
                 Err(what) => self.sweep_failed(what),
             }
         } else {
@@ -297,7 +304,7 @@ impl Collector {
             let Some(running) = self.running.take() else { return };
             self.ended = if working { 0 } else { running.child };
             match running.kind {
-                Kind::Sweep => self.swept(running.exchange),
+                Kind::Sweep => self.swept(running.exchange, running.started_ns),
                 Kind::Full => self.collected(running.exchange, stack_pointer),
             }
             FULL_UNDER_WAY.store(false, Release);
@@ -306,21 +313,31 @@ impl Collector {
     }
 
     /// A sweep has come to its end.
-    fn swept(&mut self, exchange: Exchange) {
+    fn swept(&mut self, exchange: Exchange, started_ns: u64) {
         if exchange.state() != exchange::FOUND {
             return self.sweep_failed("they could not see all of the program's memory");
         }
-        let mut reused = 0;
+        let (mut reused, mut last) = (0, None);
         exchange.blocks.for_each(&mut |entry| {
+            if let Some(before) = last.replace(entry.span).filter(|&before| before != entry.span) {
+                retained::released_all_of(before);
+            }
             // SAFETY: no word led to these blocks at the snapshot. Since then nobody can have come by one.
             reused += unsafe { retained::release(entry.span, entry.word as usize, entry.bits) } as u64;
         });
+        last.into_iter().for_each(retained::released_all_of);
+        // SAFETY: blocks that stay retained, since this sweep kept them and no other has run.
+        exchange.emptied.for_each(&mut |one| unsafe { retained::empty(one.span, one.word as usize, one.bits) });
         self.totals.sweeps += 1;
         self.totals.reused_bytes += reused;
         self.totals.kept_bytes = exchange.header.kept_bytes.load(Acquire);
         self.note_pause(&exchange);
         self.failures = 0;
-        self.set_due(self.pace.due(self.totals.kept_bytes as usize));
+        let now = clock::monotonic_ns();
+        let (took, since) = (now - started_ns, started_ns.saturating_sub(self.last_ns));
+        self.last_ns = now;
+        let due = self.pace.after(took, since, self.totals.kept_bytes as usize);
+        self.set_due(due);
     }
 
     /// A full collection has come to its end.
@@ -362,10 +379,10 @@ impl Collector {
         self.totals.pause_ns_max = self.totals.pause_ns_max.max(pause);
     }
 
-    fn set_due(&mut self, due: usize) {
-        self.due = due;
+    fn set_due(&mut self, (due, hard_limit): (usize, usize)) {
+        self.due = (due, hard_limit);
         retained::set_due(due);
-        HARD_LIMIT.store(self.pace.hard_limit(due), Relaxed);
+        HARD_LIMIT.store(hard_limit, Relaxed);
     }
 
     /// What is due comes later; what was never freed stays.
@@ -380,7 +397,7 @@ impl Collector {
     fn sweep_failed(&mut self, what: &str) {
         self.failures += 1;
         if self.failures < FAILURES_MAX {
-            self.set_due(retained::bytes() + self.pace.least_bytes);
+            self.set_due(self.pace.due(retained::bytes()));
             return;
         }
         retained::give_up();

@@ -23,6 +23,9 @@ pub struct Some64 {
     pub bits: u64,
 }
 
+/// Blocks that one sweep can have emptied; the next takes more.
+const EMPTIED_MAX: usize = 1 << 20;
+
 /// The shared page. All zero at first.
 #[derive(Default)]
 pub struct Header {
@@ -92,6 +95,8 @@ pub struct Exchange {
     pub header: Shared<Header>,
     /// A sweep's: retained blocks that may be reused. A full collection's: blocks in use that are lost. What there is no room for stays.
     pub blocks: List<Some64>,
+    /// Kept blocks that the program is to empty, one by one.
+    pub emptied: List<Some64>,
     /// What only a full collection finds.
     pub full: Option<Full>,
     /// What an audit's child tells; see there.
@@ -134,8 +139,16 @@ impl Exchange {
     }
 
     fn new(full: Option<Full>) -> Option<Exchange> {
-        // SAFETY: zeros are values of all three.
-        unsafe { Some(Exchange { header: Shared::new()?, blocks: List::new(most_entries())?, full, handoff: Shared::new()? }) }
+        // SAFETY: zeros are values of all four.
+        unsafe {
+            Some(Exchange {
+                header: Shared::new()?,
+                blocks: List::new(most_entries())?,
+                emptied: List::new(EMPTIED_MAX)?,
+                full,
+                handoff: Shared::new()?,
+            })
+        }
     }
 
     /// In the child: says that it is done, and how.

@@ -13,6 +13,7 @@ pub mod attached;
 pub mod condemned;
 pub mod cycle;
 pub mod exchange;
+pub mod hits;
 pub mod lost_objects;
 pub mod pace;
 pub mod records;

@@ -2,24 +2,39 @@
 
 use crate::heap::{pool, retained};
 
-/// How much may be retained before it is looked at.
+/// How often retained blocks are looked at: so that it takes a certain share of the program's time, within bounds of memory.
+///
+/// What a sweep costs depends on how much lives and on what the system takes for it, how often one is due on how fast the program frees. Both are seen from the outside, as the time
+/// that a sweep took and the time since the one before: if sweeps take more than their share, more is retained until the next, and less if they take
+/// far less. So a program that frees seldom is looked at early, which saves memory, and one that does nothing but allocate and free is not held up more than this.
 #[derive(Clone, Copy)]
 pub struct Pace {
-    /// Bytes, however small the heap: below this a snapshot costs more than the memory is worth.
-    pub least_bytes: usize,
-    /// One part of so many of what lives.
-    pub part_of_live: usize,
+    /// Bytes to be retained from one sweep to the next.
+    step_bytes: usize,
     /// Whether what was never freed is looked for too.
     pub full: bool,
 }
 
-/// Quarantine: memory is what it costs, so it looks early.
-pub const QUARANTINE: Pace = Pace { least_bytes: 16 << 20, part_of_live: 8, full: false };
+/// Quarantine.
+pub const QUARANTINE: Pace = Pace { step_bytes: STEP_BYTES_MIN, full: false };
 /// Collect.
-pub const COLLECT: Pace = Pace { least_bytes: 16 << 20, part_of_live: 4, full: true };
+pub const COLLECT: Pace = Pace { step_bytes: STEP_BYTES_MIN, full: true };
 
-/// With at most so much in use the program stands still for a collection: about 10 ms.
-const IN_PLACE_BYTES_MAX: usize = 32 << 20;
+/// Sweeps may take this part of the time.
+const SHARE: u64 = 8;
+/// If they take so many times less, less is retained.
+const FAR_LESS: u64 = 4;
+
+/// However seldom a program frees, and however small it is.
+const STEP_BYTES_MIN: usize = 2 << 20;
+/// However much it frees.
+const STEP_BYTES_MAX: usize = 16 << 20;
+/// The same, as a part of what lives: the greater counts.
+const STEP_PART_MIN: usize = 32;
+const STEP_PART_MAX: usize = 2;
+
+/// With at most so much in use the program stands still for a sweep.
+const IN_PLACE_BYTES_MAX: usize = 128 << 20;
 
 /// Growth below this is not worth a full collection.
 pub const FULL_BYTES_MIN: usize = 32 << 20;
@@ -32,18 +47,42 @@ pub fn bytes_in_use() -> usize {
     (totals.span_bytes + totals.huge_bytes).saturating_sub(retained::bytes())
 }
 
+/// Kept blocks stay as they are up to this part of the heap.
+const AS_IT_IS_PART: usize = 16;
+/// And up to so many bytes in any case.
+const AS_IT_IS_BYTES_MIN: usize = 4 << 20;
+
+/// How many bytes of kept blocks stay as they are; the others are emptied.
+pub fn room_for_what_is_kept() -> usize {
+    (bytes_in_use() / AS_IT_IS_PART).max(AS_IT_IS_BYTES_MIN)
+}
+
 impl Pace {
-    /// The total of retained bytes at which the next collection is due, if `kept_bytes` were left by the last.
-    pub fn due(&self, kept_bytes: usize) -> usize {
+    /// A sweep took `took_ns`, `since_ns` after the one before, and left `kept_bytes`. Answers the total of retained bytes at which the next is due, and the one at which
+    /// whoever frees waits for it: else a program that frees faster than it can be looked at would grow without bounds.
+    pub fn after(&mut self, took_ns: u64, since_ns: u64, kept_bytes: usize) -> (usize, usize) {
         let totals = pool::totals();
-        let live = (totals.span_bytes + totals.huge_bytes).saturating_sub(kept_bytes);
-        kept_bytes + self.step(live)
+        self.adjust(took_ns, since_ns, (totals.span_bytes + totals.huge_bytes).saturating_sub(retained::bytes()));
+        self.due(kept_bytes)
     }
 
-    /// The total at which whoever frees waits for the collection under way: else a program that frees faster than it can be looked at would grow without
-    /// bounds.
-    pub fn hard_limit(&self, due: usize) -> usize {
-        due + due.max(2 * self.least_bytes)
+    /// As [`Pace::after`], when no sweep has been finished.
+    pub fn due(&self, kept_bytes: usize) -> (usize, usize) {
+        let due = kept_bytes + self.step_bytes;
+        (due, due + self.step_bytes.max(STEP_BYTES_MAX))
+    }
+
+    fn adjust(&mut self, took_ns: u64, since_ns: u64, live: usize) {
+        let least = (live / STEP_PART_MIN).max(STEP_BYTES_MIN);
+        let most = (live / STEP_PART_MAX).max(STEP_BYTES_MAX);
+        let wanted = if took_ns > since_ns / SHARE {
+            self.step_bytes * 2
+        } else if took_ns < since_ns / (SHARE * FAR_LESS) {
+            self.step_bytes / 2
+        } else {
+            self.step_bytes
+        };
+        self.step_bytes = wanted.clamp(least, most);
     }
 
     /// After how many bytes of new spans what was never freed is looked for again, if the last time `reached_bytes` were in use and `lost_bytes` lost, and
@@ -58,10 +97,6 @@ impl Pace {
     pub fn in_place(&self) -> bool {
         bytes_in_use() <= IN_PLACE_BYTES_MAX
     }
-
-    fn step(&self, live: usize) -> usize {
-        (live / self.part_of_live).max(self.least_bytes)
-    }
 }
 
 #[cfg(test)]
@@ -69,14 +104,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_heaps_wait_for_the_least_and_large_ones_for_their_part() {
-        assert_eq!(QUARANTINE.step(1 << 20), 16 << 20);
-        assert_eq!(QUARANTINE.step(1 << 30), 128 << 20);
+    fn more_is_retained_while_sweeps_take_more_than_their_share_and_less_if_far_less() {
+        let mut pace = QUARANTINE;
+        let mut step = |took_ns, live| {
+            pace.adjust(took_ns, 80_000, live);
+            pace.step_bytes >> 20
+        };
+        assert_eq!([20_000; 5].map(|took| step(took, 0)), [4, 8, 16, 16, 16]);
+        assert_eq!([9_000, 3_000, 2_000].map(|took| step(took, 0)), [16, 16, 8]);
+        assert_eq!([20_000; 4].map(|took| step(took, 100 << 20)), [16, 32, 50, 50]);
+        assert_eq!([0; 5].map(|took| step(took, 128 << 20)), [25, 12, 6, 4, 4]);
+        assert_eq!([0; 2].map(|took| step(took, 0)), [2, 2]);
+        assert_eq!(pace.due(1 << 20), (3 << 20, 19 << 20));
+    }
+
+    #[test]
+    fn what_was_never_freed_is_looked_for_less_often_where_little_is_found() {
         assert_eq!(COLLECT.full_step(32 << 20, 10 << 20, 30 << 20), 32 << 20);
         assert_eq!(COLLECT.full_step(32 << 20, 10 << 20, 0), 64 << 20);
         assert_eq!(COLLECT.full_step(1 << 30, 10 << 20, 0), 512 << 20);
         assert_eq!(COLLECT.full_step(1 << 30, 1 << 30, 1 << 30), 512 << 20);
-        assert!(COLLECT.step(1 << 30) > QUARANTINE.step(1 << 30));
-        assert!(QUARANTINE.due(0) >= 16 << 20 && QUARANTINE.hard_limit(16 << 20) > 32 << 20);
     }
 }

@@ -1,28 +1,45 @@
 //! Which retained blocks no word leads to: found in the snapshot's child, or in the program while it stands still.
 //!
-//! Words that count stand in the roots, in all blocks in use (whether or not anything reaches them: to be kept a retained block needs no path), and in retained
-//! blocks that are themselves kept. Any word into a block keeps it, tagged and interior ones too. Nothing here knows CPython.
+//! A retained block is *held* if a word leads into it that stands in the roots or in a block in use (whether or not anything reaches that: to be kept a retained block
+//! needs no path). What is held is kept, and so is what words in kept blocks lead to, the nearest first. Any word into a block counts, tagged and interior ones too.
+//! Nothing here knows CPython.
+//!
+//! What stands in kept blocks stays as it is as long as there is [`room`](Sweep::room): a part of the heap. Beyond it kept blocks are *emptied*: they stay, and are all zero. Else
+//! freed nodes of lists and trees would keep each other in long chains, for one stale pointer into them, and would be read by every sweep: a compiler's lists
+//! took 57 times the memory.
+
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::exchange::{self, Exchange, Some64};
+use super::hits::Hits;
+use super::pace;
 use crate::audit::child;
 use crate::audit::frozen::Moment;
 use crate::finalizers::table;
-use crate::heap::view;
+use crate::heap::{retained, view};
 use crate::meta::Array;
 use crate::roots::Kinds;
 use crate::roots::resident::Resident;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
 
-/// The work of one child.
-pub struct Sweep {
+/// The work of one sweep.
+pub struct Sweep<'a> {
+    exchange: &'a Exchange,
+    in_place: bool,
+    hits: Hits,
     /// Per span, where its words of bits begin, plus one; 0 for spans without retained blocks.
     first: Array<u32>,
     /// Retained blocks that no word is known to lead to yet.
     unreached: Array<u64>,
-    /// Reached and not yet read.
-    frontier: Array<(u32, u32)>,
-    waiting: usize,
+    /// Kept blocks to be read, those from `read` on yet.
+    kept: Array<(u32, u32)>,
+    kept_count: usize,
+    read: usize,
+    /// Bytes of kept blocks that are kept now.
+    kept_bytes: usize,
+    /// Bytes of kept blocks that may yet stay as they are.
+    room: usize,
     resident: Resident,
 }
 
@@ -53,7 +70,7 @@ fn find_reusable(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_plac
     if moment.world.not_stopped > 0 || !moment.world.listed {
         return None;
     }
-    let mut sweep = Sweep::new()?;
+    let mut sweep = Sweep::new(exchange, in_place)?;
     let sources = Sources {
         modules: moment.modules,
         control: moment.control,
@@ -72,16 +89,22 @@ fn find_reusable(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_plac
     }
     roots.for_each_part(&mut |root| {
         // SAFETY: a readable mapping of this process, from its own list.
-        unsafe { sweep.scan(root.start, root.end) };
+        unsafe { sweep.hits.scan(root.start, root.end) };
     });
     sweep.scan_blocks_in_use();
+    sweep.keep_what_is_held();
     sweep.read_the_kept();
-    sweep.write_down(exchange);
+    sweep.write_down();
     Some(())
 }
 
-impl Sweep {
-    fn new() -> Option<Sweep> {
+impl<'a> Sweep<'a> {
+    fn new(exchange: &'a Exchange, in_place: bool) -> Option<Sweep<'a>> {
+        if in_place {
+            for id in 0..view::span_count() {
+                retained::unmark_if_none(id);
+            }
+        }
         let mut words = 0;
         let mut blocks = 0;
         let mut first = Array::<u32>::new(view::span_count() as usize)?;
@@ -102,90 +125,161 @@ impl Sweep {
                 }
             }
         });
-        Some(Sweep { first, unreached, frontier: Array::new(blocks)?, waiting: 0, resident: Resident::open() })
-    }
-
-    /// Reads the words from `start` to `end`.
-    ///
-    /// # Safety
-    /// The range is readable and word-aligned.
-    unsafe fn scan(&mut self, start: usize, end: usize) {
-        let (low, high) = view::bounds();
-        let mut at = start;
-        while at < end {
-            // SAFETY: the caller's duty. Volatile: the memory belongs to the program and is typed differently there.
-            let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-            if word.wrapping_sub(low) < high - low
-                && let Some((span, index)) = view::resolve_retaining(word)
-            {
-                self.reach(span, index);
-            }
-            at += 8;
-        }
-    }
-
-    #[inline]
-    fn reach(&mut self, span: u32, index: u32) {
-        let Some(&first) = self.first.get(span as usize) else { return };
-        let Some(bits) = self.unreached.get_mut((first as usize + index as usize / 64).wrapping_sub(1)) else { return };
-        let bit = 1 << (index % 64);
-        if *bits & bit != 0 {
-            *bits &= !bit;
-            if let Some(slot) = self.frontier.get_mut(self.waiting) {
-                *slot = (span, index);
-                self.waiting += 1;
-            }
-        }
+        Some(Sweep {
+            exchange,
+            in_place,
+            hits: Hits::new()?,
+            first,
+            unreached,
+            // What is emptied may be read before and after.
+            kept: Array::new(2 * blocks)?,
+            kept_count: 0,
+            read: 0,
+            kept_bytes: 0,
+            room: pace::room_for_what_is_kept(),
+            resident: Resident::open(),
+        })
     }
 
     fn scan_blocks_in_use(&mut self) {
+        let Sweep { hits, resident, .. } = self;
         for id in 0..view::span_count() {
             view::for_each_run_in_use(id, &mut |start, end| {
                 // SAFETY: blocks of the heap, readable, at multiples of 16.
-                unsafe { self.scan_block(start, end) };
+                unsafe {
+                    if end - start < WORTH_ASKING_BYTES {
+                        hits.scan(start, end);
+                    } else {
+                        // What was never filled is not read page by page.
+                        resident.for_each_part(start, end, &mut |start, end| hits.scan(start, end));
+                    }
+                }
             });
         }
     }
 
-    /// As [`Sweep::scan`]; a large block that was never filled is not read page by page.
-    unsafe fn scan_block(&mut self, start: usize, end: usize) {
-        if end - start < WORTH_ASKING_BYTES {
-            // SAFETY: the caller's.
-            return unsafe { self.scan(start, end) };
-        }
-        let resident = core::mem::replace(&mut self.resident, Resident::unknown());
-        // SAFETY: parts of the caller's range.
-        resident.for_each_part(start, end, &mut |start, end| unsafe { self.scan(start, end) });
-        self.resident = resident;
-    }
-
-    /// Words in a block that is kept keep others.
-    fn read_the_kept(&mut self) {
-        while let Some(at) = self.waiting.checked_sub(1) {
-            self.waiting = at;
-            let Some(&(span, index)) = self.frontier.get(at) else { return };
-            if let Some(view) = view::span(span) {
-                let base = view.base + index as usize * view.block_bytes;
-                // SAFETY: a retained block is readable.
-                unsafe { self.scan_block(base, base + view.block_bytes) };
-            }
-        }
-    }
-
-    fn write_down(&self, exchange: &Exchange) {
-        let mut kept_bytes = 0;
-        view::for_each_retaining_span(&mut |span, count| {
-            let first = self.first.get(span as usize).map_or(0, |&f| f as usize);
-            let block_bytes = view::span(span).map_or(0, |v| v.block_bytes);
+    fn keep_what_is_held(&mut self) {
+        view::for_each_retaining_span(&mut |id, count| {
+            let Some(span) = view::span(id) else { return };
+            let first = self.first.get(id as usize).map_or(0, |&f| f as usize);
             for word in 0..count {
-                let bits = self.unreached.get((first + word).wrapping_sub(1)).copied().unwrap_or(0);
-                let kept = view::retained_bits(span, word) & !bits;
-                kept_bytes += kept.count_ones() as usize * block_bytes;
-                if bits != 0 {
-                    exchange.blocks.add(Some64 { span, word: word as u32, bits });
+                let place = (first + word).wrapping_sub(1);
+                let Some(&unreached) = self.unreached.get(place).filter(|bits| **bits != 0) else { continue };
+                let hits = self.hits.of_span(span.base);
+                let mut held =
+                    if span.reciprocal == 0 { u64::from(hits.any()) } else { hits.among(word, unreached, span.block_bytes) };
+                while held != 0 {
+                    self.keep(id, word as u32 * 64 + held.trailing_zeros(), place, true);
+                    held &= held - 1;
                 }
             }
         });
-        exchange.header.kept_bytes.store(kept_bytes as u64, core::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Keeps a block that was unreached so far, whose word of bits stands at `place`. If there is no room for what stands in it, it is emptied, if it is `held`, or else not
+    /// kept: `false`.
+    fn keep(&mut self, span: u32, index: u32, place: usize, held: bool) -> bool {
+        let bytes = view::span(span).map_or(0, |span| span.block_bytes);
+        let is_empty = view::emptied_bits(span, index as usize / 64) >> (index % 64) & 1 != 0;
+        if bytes > self.room && !is_empty {
+            if !held {
+                return false;
+            }
+            self.empty(span, index);
+        } else if !is_empty {
+            self.room -= bytes;
+            self.push(span, index);
+        }
+        self.kept_bytes += bytes;
+        if let Some(bits) = self.unreached.get_mut(place) {
+            *bits &= !(1 << (index % 64));
+        }
+        true
+    }
+
+    fn push(&mut self, span: u32, index: u32) {
+        if let Some(slot) = self.kept.get_mut(self.kept_count) {
+            *slot = (span, index);
+            self.kept_count += 1;
+        }
+    }
+
+    /// Words in a block that is kept keep others, or the block is emptied.
+    fn read_the_kept(&mut self) {
+        self.read_on();
+        if !self.in_place && !self.exchange.emptied.is_empty() {
+            // Until the program has emptied them a thread may come by what stands in them, so it stays this time, with all it leads to.
+            let (kept_bytes, exchange) = (self.kept_bytes, self.exchange);
+            self.room = usize::MAX;
+            exchange.emptied.for_each(&mut |one| self.push(one.span, one.word * 64 + one.bits.trailing_zeros()));
+            self.read_on();
+            self.kept_bytes = kept_bytes;
+        }
+    }
+
+    fn read_on(&mut self) {
+        while let Some(&(span, index)) = self.kept.get(self.read).filter(|_| self.read < self.kept_count) {
+            self.read += 1;
+            let Some(view) = view::span(span) else { continue };
+            let base = view.base + index as usize * view.block_bytes;
+            let mut fits = true;
+            // SAFETY: a retained block is readable.
+            let mut read = |start: usize, end: usize| fits = fits && unsafe { self.read_words(start, end) };
+            if view.block_bytes < WORTH_ASKING_BYTES {
+                read(base, base + view.block_bytes);
+            } else {
+                Resident::open().for_each_part(base, base + view.block_bytes, &mut read);
+            }
+            if !fits {
+                self.empty(span, index);
+            }
+        }
+    }
+
+    /// Keeps what words of a kept block lead to. `false`: there is no room for one.
+    ///
+    /// # Safety
+    /// The range is readable and word-aligned.
+    unsafe fn read_words(&mut self, start: usize, end: usize) -> bool {
+        let (low, high) = view::bounds();
+        (start..end).step_by(8).all(|at| {
+            // SAFETY: the caller's duty. Volatile: the memory belonged to the program and is typed differently there.
+            let word = unsafe { core::ptr::read_volatile(at as *const usize) };
+            word.wrapping_sub(low) >= high - low || self.reach(word)
+        })
+    }
+
+    fn reach(&mut self, word: usize) -> bool {
+        let Some((span, index)) = view::resolve_retaining(word) else { return true };
+        let Some(&first) = self.first.get(span as usize) else { return true };
+        let place = (first as usize + index as usize / 64).wrapping_sub(1);
+        let unreached = self.unreached.get(place).is_some_and(|bits| bits >> (index % 64) & 1 != 0);
+        !unreached || self.keep(span, index, place, false)
+    }
+
+    /// Empties a block that is kept, or has the program do so.
+    fn empty(&mut self, span: u32, index: u32) {
+        let one = Some64 { span, word: index / 64, bits: 1 << (index % 64) };
+        if self.in_place {
+            // SAFETY: the program gave the block up, and its threads stand still.
+            unsafe { retained::empty(one.span, one.word as usize, one.bits) };
+        } else if !self.exchange.emptied.add(one) {
+            // It is read after all, and all is kept this time.
+            self.room = usize::MAX;
+            self.push(span, index);
+        }
+    }
+
+    fn write_down(&self) {
+        view::for_each_retaining_span(&mut |span, count| {
+            let first = self.first.get(span as usize).map_or(0, |&f| f as usize);
+            for word in 0..count {
+                let bits = self.unreached.get((first + word).wrapping_sub(1)).copied().unwrap_or(0);
+                if bits != 0 {
+                    self.exchange.blocks.add(Some64 { span, word: word as u32, bits });
+                }
+            }
+        });
+        self.exchange.header.kept_bytes.store(self.kept_bytes as u64, Relaxed);
     }
 }

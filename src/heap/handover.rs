@@ -11,23 +11,23 @@ pub const PENDING: usize = 1;
 /// In an owner's word: nobody owns the slab. Who replaces this by himself, by compare-and-swap, has adopted it.
 pub const DETACHED: usize = 2;
 
-/// What became of a block that its slab's owner is to have back.
+/// What became of blocks that their slab's owner is to have back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Left {
-    /// It waits for the owner.
+    /// They wait for the owner.
     ForOwner,
     /// Nobody owned the slab: the calling thread must try to [`claim`] it.
     ForAnybody,
-    /// It had been left before.
+    /// One had been left before.
     Twice,
 }
 
-/// Leaves the block of this `bit` of `word` to the owner.
-pub fn leave(owner: &AtomicUsize, had_remote: &AtomicBool, word: &AtomicU64, bit: u64) -> Left {
+/// Leaves the blocks of these bits of `word` to the owner.
+pub fn leave(owner: &AtomicUsize, had_remote: &AtomicBool, word: &AtomicU64, bits: u64) -> Left {
     if !had_remote.load(SeqCst) {
         had_remote.store(true, SeqCst);
     }
-    if word.fetch_or(bit, SeqCst) & bit != 0 {
+    if word.fetch_or(bits, SeqCst) & bits != 0 {
         return Left::Twice;
     }
     after_a_write();

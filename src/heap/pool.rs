@@ -9,6 +9,7 @@ use super::Domain;
 use super::idle;
 use super::page_map;
 use super::region::Region;
+use super::retained;
 use super::size_class;
 use super::span::{NOBODY, Span, TABLE, kind};
 use super::wiping;
@@ -91,6 +92,7 @@ pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
         span.zeroed = wiping;
         span.wiped_bytes.store(if wiping { block as u32 } else { 0 }, Relaxed);
         span.untouched.store(if wiping && zeroed { 0 } else { u32::MAX }, Relaxed);
+        retained::forget_short_row(span);
     };
     let span = publish(&mut pool, base, bytes, kind::SLAB, fill);
     if span.is_null() {

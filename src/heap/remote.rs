@@ -57,7 +57,7 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
                     return;
                 }
             } else if owner & DETACHED == 0 {
-                return leave(span, index);
+                return leave(span, index / 64, 1 << (index % 64));
             } else if claim(span) {
                 return adopt(span, Some(index));
             }
@@ -65,23 +65,63 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
     }
 }
 
-/// Leaves a block to the slab's owner.
+/// Frees blocks of a slab: those in `bits` of blocks `64 * at` and following. A slab that they leave empty is kept for now.
 ///
 /// # Safety
-/// The block was in use by the calling thread's program.
-unsafe fn leave(span: *mut Span, index: usize) {
+/// The blocks are in use, and nobody uses them.
+pub unsafe fn free_many(span: *mut Span, at: usize, bits: u64) {
+    // SAFETY: the record lives for ever; a slab's fixed fields stay while one of its blocks is in use.
+    unsafe {
+        let owner = (*span).owner.load(Relaxed);
+        if !(owner & !PENDING == cache::me() && cache::have_one()) {
+            if owner & DETACHED == 0 || !claim(span) {
+                return leave(span, at, bits);
+            }
+            settle(span);
+            put(span, at, bits);
+            if cache::have_one() {
+                cache::link(cache::mine(), span, false);
+            } else {
+                abandoned::add(span);
+            }
+            return;
+        }
+        put(span, at, bits);
+    }
+}
+
+/// Makes blocks free for the owner.
+///
+/// # Safety
+/// As for [`slab::put`].
+unsafe fn put(span: *mut Span, at: usize, bits: u64) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let twice = slab::put(span, at, bits);
+        if twice != 0 {
+            let index = at * 64 + twice.trailing_zeros() as usize;
+            misuse::double_free((*span).base + index * (*span).block_bytes, (*span).block_bytes);
+        }
+    }
+}
+
+/// Leaves blocks to the slab's owner: those in `bits` of blocks `64 * at` and following.
+///
+/// # Safety
+/// The blocks were in use by the calling thread's program.
+unsafe fn leave(span: *mut Span, at: usize, bits: u64) {
     // SAFETY: records and their bits live for ever.
     unsafe {
-        let (at, bytes) = ((*span).base + index * (*span).block_bytes, (*span).block_bytes);
-        let word = (*(*span).remote_free).get_unchecked(index / 64);
-        match handover::leave(&(*span).owner, &(*span).had_remote, word, 1 << (index % 64)) {
+        let (base, bytes) = ((*span).base, (*span).block_bytes);
+        let word = (*(*span).remote_free).get_unchecked(at);
+        match handover::leave(&(*span).owner, &(*span).had_remote, word, bits) {
             Left::ForOwner => {}
             Left::ForAnybody => {
                 if claim(span) {
                     adopt(span, None);
                 }
             }
-            Left::Twice => misuse::double_free(at, bytes),
+            Left::Twice => misuse::double_free(base + (at * 64 + bits.trailing_zeros() as usize) * bytes, bytes),
         }
     }
 }

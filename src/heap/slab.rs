@@ -224,11 +224,23 @@ pub unsafe fn starts_block(span: *mut Span, at: usize) -> bool {
 /// # Safety
 /// `at` is the start of a carved block of the slab.
 pub unsafe fn in_use(span: *mut Span, at: usize) -> bool {
-    // SAFETY: the caller's duty; an index of a block is below the number of bits.
+    // SAFETY: the caller's duty.
     unsafe {
         let index = index_at(span, at).0;
+        !is_free(span, index) && !retained::is(span, index)
+    }
+}
+
+/// Whether a block can be handed out, as far as the calling thread can know.
+///
+/// # Safety
+/// `index` is that of a carved block of the slab.
+#[inline]
+pub unsafe fn is_free(span: *mut Span, index: usize) -> bool {
+    // SAFETY: an index of a block is below the number of bits.
+    unsafe {
         let free = (*span).free.get_unchecked(index / 64).load(Relaxed) | remote::free_of(&*span, index / 64);
-        free >> (index % 64) & 1 == 0 && !retained::is(span, index)
+        free >> (index % 64) & 1 != 0
     }
 }
 

@@ -87,12 +87,12 @@ pub struct Span {
     pub previous: *mut Span,
     /// Bytes of the whole span.
     pub bytes: usize,
-    /// Bits of the blocks that are retained (see `retained`), once there has been one; stays with the record.
-    pub retained_bits: AtomicPtr<Bits>,
+    /// A byte per block, 1 if it is retained (see `retained`), once there has been one; stays with the record while there are enough.
+    pub retained: AtomicPtr<AtomicU8>,
     /// Bits of the blocks that have a stamp (see `stamps`), once there has been one; stays with the record.
     pub stamped: AtomicPtr<Bits>,
-    /// How many of the span's blocks are retained.
-    pub retained: AtomicU32,
+    /// There are `1 << retained_shift` bytes at `retained`, if there are any.
+    pub retained_shift: u8,
     /// On the abandoned list. Changes only under that list's lock.
     pub listed: AtomicBool,
     /// The owner died in another process image (fork), perhaps amid carving.
@@ -101,6 +101,8 @@ pub struct Span {
     pub had_remote: AtomicBool,
     /// [`slab::refill`](super::slab::refill) found the slab full when it last looked.
     pub found_full: bool,
+    /// A byte at `retained` may be set.
+    pub retaining: AtomicBool,
 }
 
 const _: () = assert!(size_of::<Span>() == 128 + 8 * LIVE_WORDS);
@@ -135,13 +137,14 @@ impl Span {
             next: core::ptr::null_mut(),
             previous: core::ptr::null_mut(),
             bytes: 0,
-            retained_bits: AtomicPtr::new(core::ptr::null_mut()),
-            retained: AtomicU32::new(0),
+            retained: AtomicPtr::new(core::ptr::null_mut()),
+            retained_shift: 0,
             stamped: AtomicPtr::new(core::ptr::null_mut()),
             listed: AtomicBool::new(false),
             torn: AtomicBool::new(false),
             had_remote: AtomicBool::new(false),
             found_full: false,
+            retaining: AtomicBool::new(false),
         }
     }
 
@@ -158,7 +161,7 @@ impl Span {
         self.set_carved(0);
         (self.next, self.previous) = (core::ptr::null_mut(), core::ptr::null_mut());
         self.wiped_bytes.store(0, Relaxed);
-        self.retained.store(0, Relaxed);
+        self.retaining.store(false, Relaxed);
         self.watched.store(0, Relaxed);
         self.listed.store(false, Relaxed);
         self.torn.store(false, Relaxed);

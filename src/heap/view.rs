@@ -127,7 +127,7 @@ pub fn for_each_retaining_span(f: &mut dyn FnMut(u32, usize)) {
     for id in 0..TABLE.count() {
         // SAFETY: records live for ever.
         let span = unsafe { &*TABLE.get(id) };
-        if span.kind.load(Acquire) != kind::UNUSED && span.retained.load(Relaxed) != 0 {
+        if span.kind.load(Acquire) != kind::UNUSED && span.retaining.load(Relaxed) {
             f(id, (span.ready.load(Relaxed) as usize).div_ceil(64));
         }
     }
@@ -139,13 +139,19 @@ pub fn retained_bits(id: u32, word: usize) -> u64 {
     unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::bits_of(span, word))
 }
 
+/// Those of them that have been emptied.
+pub fn emptied_bits(id: u32, word: usize) -> u64 {
+    // SAFETY: records live for ever.
+    unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::emptied_of(span, word))
+}
+
 /// As [`resolve`], for words into spans that have retained blocks; `None` for all others.
 #[inline(always)]
 pub fn resolve_retaining(word: usize) -> Option<(u32, u32)> {
     let span = page_map::span_at(word);
     // SAFETY: page map entries are records, which live for ever.
     let span: &Span = unsafe { span.as_ref()? };
-    if span.retained.load(Relaxed) == 0 || word >> 47 != 0 {
+    if !span.retaining.load(Relaxed) || word >> 47 != 0 {
         return None;
     }
     let index = (((word - span.base) as u128 * span.reciprocal as u128) >> 64) as u32;
@@ -176,11 +182,18 @@ pub fn for_each_run_in_use(id: u32, f: &mut dyn FnMut(usize, usize)) {
             run.get_or_insert(word * 64);
             continue;
         }
-        for bit in 0..64 {
-            if bits >> bit & 1 != 0 {
+        // From one change to the next.
+        let mut bit = 0;
+        while bit < 64 {
+            let here = bits >> bit;
+            if here & 1 != 0 {
                 run.get_or_insert(word * 64 + bit);
-            } else if let Some(first) = run.take() {
-                f(at(first), at(word * 64 + bit));
+                bit += here.trailing_ones() as usize;
+            } else {
+                if let Some(first) = run.take() {
+                    f(at(first), at(word * 64 + bit));
+                }
+                bit += here.trailing_zeros() as usize;
             }
         }
     }

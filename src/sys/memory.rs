@@ -111,6 +111,28 @@ pub unsafe fn discard(at: usize, bytes: usize) -> bool {
     unsafe { syscall6(libc::SYS_madvise, at, bytes, libc::MADV_DONTNEED as usize, 0, 0, 0) == 0 }
 }
 
+/// From so many bytes on it pays to have the kernel forget pages rather than to write to them.
+const WORTH_DISCARDING_BYTES: usize = 4 * PAGE;
+
+/// Makes a range read as zero; its whole pages, if they are a few, no longer occupy memory.
+///
+/// # Safety
+/// The range is ours and its contents are needed by nobody.
+pub unsafe fn zero(at: usize, bytes: usize) {
+    let fill = |from: usize, to: usize| {
+        // SAFETY: a part of the caller's range.
+        unsafe { libc::memset(from as *mut libc::c_void, 0, to - from) };
+    };
+    let (start, end) = (at.next_multiple_of(PAGE), (at + bytes) & !(PAGE - 1));
+    // SAFETY: whole pages of the caller's range.
+    if bytes >= WORTH_DISCARDING_BYTES && unsafe { discard(start, end - start) } {
+        fill(at, start);
+        fill(end, at + bytes);
+    } else {
+        fill(at, at + bytes);
+    }
+}
+
 /// Whether the word at an address can be read, as the kernel knows it: it is given as a set of signals to a call that reads it and then refuses what is to be done with
 /// it (the way of Abseil's `AddressIsReadable`).
 pub fn is_readable(address: usize) -> bool {
