@@ -6,6 +6,7 @@ mod support;
 use std::os::unix::process::ExitStatusExt;
 
 use support::compile;
+use support::interpreters;
 use support::process::{Outcome, Program};
 
 fn run(program: &str, arguments: &[&str]) -> Outcome {
@@ -111,4 +112,34 @@ fn a_signal_handler_may_allocate_what_it_interrupts_the_allocation_of() {
 fn memory_goes_back_to_the_system_after_a_peak() {
     let mib = succeeds("heap_peak", &[]);
     assert!(mib[0] >= 450 && mib[1] <= 60, "{mib:?} MiB at the peak and after it");
+}
+
+/// Blocks are wiped when they are handed out, but not what nobody has had: a program may ask for more than it uses.
+#[test]
+fn in_a_python_program_blocks_take_no_memory_before_they_are_written_to() {
+    const SCRIPT: &str = "
+import ctypes
+def resident():
+    return int(open('/proc/self/statm').read().split()[1]) * 4
+malloc, free = ctypes.pythonapi.PyMem_RawMalloc, ctypes.pythonapi.PyMem_RawFree
+malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+before = resident()
+blocks = [malloc(20_000) for _ in range(1000)]
+fresh = resident() - before
+for block in blocks:
+    ctypes.memset(block, 1, 20_000)
+written = resident() - before
+for block in blocks:
+    free(block)
+blocks = [malloc(20_000) for _ in range(1000)]
+print(fresh < 8_000, written > 19_000, sum(map(any, (ctypes.string_at(block, 20_000) for block in blocks))))
+";
+    let mut wrong = Vec::new();
+    for interpreter in interpreters::all() {
+        let outcome = interpreter.program().arg("-c").arg(SCRIPT).with_shim().run();
+        if !outcome.succeeded() || outcome.stdout.trim() != "True True 0" {
+            wrong.push(format!("{}\n{}", interpreter.label(), outcome.describe()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

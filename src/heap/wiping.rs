@@ -170,26 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_nobody_has_had_take_no_memory_before_they_are_written_to() {
-        super::from_now_on();
-        let resident = |block: *mut u8| {
-            let mut page = 0u8;
-            // SAFETY: one page of the block, which is aligned for it.
-            assert_eq!(unsafe { libc::mincore(block.cast(), 4096, &mut page) }, 0);
-            page & 1 != 0
-        };
-        // SAFETY: changes how this process' memory is mapped, not what is in it. A huge page would be there as a whole.
-        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-        // More than other tests have ever had of this class.
-        let fresh = [(); 2000].map(|()| allocate(20_480, Domain::Raw));
-        let of_pages =
-            |blocks: &[*mut u8]| blocks.iter().filter(|&&block| resident(((block as usize + 4095) & !4095) as *mut u8)).count();
-        assert!(of_pages(&fresh) < 1000);
-        assert!(fresh.iter().all(|&block| words(block).iter().all(|&word| word == 0)));
-        fresh.into_iter().for_each(free);
-    }
-
-    #[test]
     fn what_is_asked_for_as_zero_is_zero_where_blocks_are_wiped() {
         super::from_now_on();
         for size in [24usize, 1000, 5000] {

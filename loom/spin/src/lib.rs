@@ -1,4 +1,4 @@
-//! `spin::mutex` as far as the shim uses it, with the orderings of spin 0.9, so that loom sees each access to the lock and to what it guards.
+//! `spin::mutex` as far as the shim uses it, with the orderings of spin 0.12, so that loom sees each access to the lock and to what it guards.
 
 pub mod mutex {
     //! See [`SpinMutex`].
