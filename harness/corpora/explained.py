@@ -9,7 +9,8 @@
                                      collection reports besides, of a process that would not be audited or of a moment before its end
     references = [4, 5]              fewest and most surplus references of a finding (default: any number)
     required = true                  a run of `where` that does not show it fails (default false)
-    counts = ["3.8,3.9 WHERE 15"]    in the place of the four above: minors, what was run, and the references of all such findings of the run
+    sometimes = true                 two threads race: a complete run need not show it (default false)
+    counts = ["3.8,3.9 WHERE 15"]    in the place of python, where, references and required: minors, what was run, and the references of all such findings of the run
                                      together: never more, and a tenth fewer at most, which words left over from earlier may hide ("65-97" where
                                      they are many). A run of WHERE that does not show it fails
     reason = "..."                   why it is shown, in one sentence
@@ -32,7 +33,7 @@ import toml_files
 
 PATH = os.path.join(environments.HERE, "explained.toml")
 REQUIRED = {"finding": ("verdict", "type", "reason", "issue"), "outcome": ("test", "reason")}
-OPTIONAL = {"finding": ("preview", "where", "python", "references", "required", "counts"), "outcome": ("python",)}
+OPTIONAL = {"finding": ("preview", "where", "python", "references", "required", "sometimes", "counts"), "outcome": ("python",)}
 
 
 def matches(text, pattern):
@@ -116,7 +117,7 @@ class Explained:
 
     def stale(self, corpus, interpreters):
         """The entries of `corpus` that fit one of `interpreters` and were not used; for after a complete run."""
-        entries = [e for e in self.findings if "where" in e and e["where"].split("/")[0] == corpus]
+        entries = [e for e in self.findings if "where" in e and e["where"].split("/")[0] == corpus and not e.get("sometimes")]
         entries += self.outcomes if corpus == "cpython" else []
         return [e for e in entries if id(e) not in self.used and any(on(e, i) for i in interpreters)]
 
