@@ -89,20 +89,38 @@ pub unsafe fn wipe_behind(span: *mut Span, block: usize, size: usize) {
     }
 }
 
-/// Zeroes a few bytes, a multiple of 16.
+/// Zeroes a few bytes, none or a multiple of 16. Stores that overlap cost less than a loop whose length changes from call to call.
 ///
 /// # Safety
 /// Nobody uses the bytes.
 #[inline(always)]
 unsafe fn wipe_inline(block: usize, bytes: usize) {
-    let mut at = block;
-    while at < block + bytes {
-        // Volatile: the compiler would make a call of memset of it, which costs more than these few stores.
-        // SAFETY: the caller's duty.
-        unsafe { (at as *mut Line).write_volatile(core::mem::zeroed()) };
-        at += size_of::<Line>();
+    // SAFETY: the caller's duty; volatile, because the compiler would make a call of memset of it.
+    let zero = |at: usize| unsafe { ((block + at) as *mut Line).write_volatile(core::mem::zeroed()) };
+    if bytes == 0 {
+        return;
+    }
+    // The last of them starts here.
+    let last = bytes - LINE;
+    if bytes <= 4 * LINE {
+        zero(0);
+        zero((last | last >> 1) & LINE);
+        zero(last & (2 * LINE));
+        zero(last);
+    } else if bytes <= 8 * LINE {
+        (0..4).for_each(|line| zero(line * LINE));
+        (0..4).for_each(|line| zero(last - line * LINE));
+    } else {
+        let mut at = 0;
+        while at < bytes {
+            zero(at);
+            at += LINE;
+        }
     }
 }
+
+/// Bytes of a [`Line`].
+const LINE: usize = size_of::<Line>();
 
 /// What is wiped by one store.
 #[cfg(target_arch = "x86_64")]
@@ -205,6 +223,16 @@ mod tests {
                 assert_eq!(word != 0, at * 8 < less, "{size} to {less}, at {at}");
             }
             free(same);
+        }
+    }
+
+    #[test]
+    fn each_byte_of_a_small_block_is_wiped_and_none_behind_it() {
+        for bytes in (0..=super::MAX_WIPED_INLINE_BYTES).step_by(16) {
+            let mut room = [1u128; 20];
+            // SAFETY: room of the test's.
+            unsafe { super::wipe_inline(room.as_mut_ptr() as usize, bytes) };
+            assert!(room.iter().enumerate().all(|(at, &line)| (line == 0) == (at * 16 < bytes)), "{bytes}");
         }
     }
 }
