@@ -7,7 +7,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 
 use super::exchange::{self, Exchange};
-use super::pace::{self, Pace};
+use super::pace::{self, Level, Pace};
 use super::records::Totals;
 use super::{attached, condemned, lost_objects, request, sweep};
 use crate::audit::settings::Settings;
@@ -65,7 +65,9 @@ pub(super) struct Collector {
     due: (usize, usize),
     /// When the last sweep ended, monotonic ns.
     last_ns: u64,
-    /// Bytes of spans made at which the next full collection is due, and how many of them are waited for.
+    /// What is in use.
+    level: Level,
+    /// Bytes in use at which the next full collection is due, and by how many of them they are to grow.
     full_due: usize,
     full_step: usize,
     pub(super) totals: Totals,
@@ -79,6 +81,7 @@ const NEW: Collector = Collector {
     failures: 0,
     due: (0, 0),
     last_ns: 0,
+    level: Level::NONE,
     full_due: usize::MAX,
     full_step: pace::FULL_BYTES_MIN,
     totals: Totals::NONE,
@@ -92,8 +95,8 @@ pub fn start(pace: Pace) {
     collector.last_ns = clock::monotonic_ns();
     collector.set_due(pace.due(0));
     if pace.full {
-        collector.full_later();
-        retained::watch_growth(on_growth, collector.full_due);
+        collector.full_due = collector.full_step;
+        retained::watch_growth(on_growth, POLL_BYTES);
     }
     drop(collector);
     COLLECTS_IN.store(process::id(), Release);
@@ -119,8 +122,8 @@ pub unsafe fn after_fork_in_child() {
     // SAFETY: held by the line above, or by a thread that is not here.
     unsafe { COLLECTOR.release_kept() };
     let mut collector = COLLECTOR.lock();
-    let Collector { pace, due, last_ns, full_due, full_step, .. } = *collector;
-    let before = core::mem::replace(&mut *collector, Collector { pace, due, last_ns, full_due, full_step, ..NEW });
+    let Collector { pace, due, last_ns, level, full_due, full_step, .. } = *collector;
+    let before = core::mem::replace(&mut *collector, Collector { pace, due, last_ns, level, full_due, full_step, ..NEW });
     if !kept {
         // It may be half changed.
         core::mem::forget(before);
@@ -164,18 +167,18 @@ fn on_growth() {
 
 extern "C" fn growth(_: usize, stack_pointer: usize) -> i32 {
     let Some(mut collector) = COLLECTOR.try_lock() else { return 0 };
-    let (made, full_due) = (pool::made_bytes(), collector.full_due);
+    let (live, full_due) = (collector.level.now(), collector.full_due);
     if collector.running.is_some() {
         // Whoever allocates faster than can be looked at waits.
-        let too_fast = made > full_due.saturating_add(collector.full_step);
+        let too_fast = live > full_due.saturating_add(collector.full_step);
         collector.go_on(too_fast, stack_pointer);
-    } else if made >= full_due {
+    } else if live >= full_due {
         match Runtime::get() {
             Some(runtime) => ask_for_a_call(runtime),
             None => collector.full(stack_pointer),
         }
     }
-    retained::watch_growth(on_growth, collector.full_due.max(made + POLL_BYTES));
+    retained::watch_growth(on_growth, pool::made_bytes() + POLL_BYTES);
     0
 }
 
@@ -205,7 +208,7 @@ unsafe extern "C" fn at_a_safe_point(_: *mut c_void) -> c_int {
 extern "C" fn full_step(_: usize, stack_pointer: usize) -> i32 {
     if let Some(mut collector) = COLLECTOR.try_lock()
         && collector.running.is_none()
-        && pool::made_bytes() >= collector.full_due
+        && collector.level.now() >= collector.full_due
     {
         collector.full(stack_pointer);
     }
@@ -336,7 +339,9 @@ impl Collector {
         let now = clock::monotonic_ns();
         let (took, since) = (now - started_ns, started_ns.saturating_sub(self.last_ns));
         self.last_ns = now;
-        let due = self.pace.after(took, since, self.totals.kept_bytes as usize);
+        let live = exchange.header.in_use_bytes.load(Acquire);
+        self.level = Level::seen(live as usize);
+        let due = self.pace.after(took, since, live as usize, self.totals.kept_bytes as usize);
         self.set_due(due);
     }
 
@@ -360,7 +365,8 @@ impl Collector {
         self.totals.condemned_bytes += condemned as u64;
         let (reached, lost) = (exchange.header.reached_bytes.load(Acquire), exchange.header.lost_bytes.load(Acquire));
         self.full_step = self.pace.full_step(self.full_step, reached as usize, lost as usize);
-        self.full_later();
+        self.level = Level::seen(reached as usize);
+        self.full_due = reached as usize + self.full_step;
         if !full.heads.is_empty()
             && let Some(runtime) = Runtime::get()
         {
@@ -391,7 +397,7 @@ impl Collector {
     }
 
     fn full_later(&mut self) {
-        self.full_due = pool::made_bytes() + self.full_step;
+        self.full_due = self.level.now() + self.full_step;
     }
 
     fn sweep_failed(&mut self, what: &str) {

@@ -33,6 +33,8 @@ pub struct Header {
     state: AtomicU32,
     /// Bytes of retained blocks that words lead to.
     pub kept_bytes: AtomicU64,
+    /// Of a sweep: bytes of blocks in use.
+    pub in_use_bytes: AtomicU64,
     /// Of a full collection: bytes that are reached.
     pub reached_bytes: AtomicU64,
     /// And bytes that are not.

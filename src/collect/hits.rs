@@ -3,6 +3,8 @@
 //! Most of a sweep is asking of each word of memory whether it leads into the heap, and noting where. Noting it as a bit at the place, and only afterwards asking which blocks
 //! have such a bit, spares the look at the span's record, the division by the block's length and the branches: a few instructions a word.
 
+use core::mem::MaybeUninit;
+
 use crate::heap::view;
 use crate::meta::Array;
 use crate::sys::memory::GRANULE;
@@ -11,6 +13,9 @@ use crate::sys::memory::GRANULE;
 const STEP: usize = 16;
 /// Words of bits for a granule.
 const ROW: usize = GRANULE / STEP / 64;
+
+/// Words that are read before those among them that count are looked at.
+const AT_A_TIME: usize = 256;
 
 /// The bits.
 pub struct Hits {
@@ -54,19 +59,33 @@ impl Hits {
     pub unsafe fn scan(&mut self, start: usize, end: usize) {
         let (low, range_bytes) = (self.low, self.range_bytes);
         let (rows, bits) = (self.rows.as_ptr(), self.bits.as_mut_ptr());
+        let mut inside = [MaybeUninit::<usize>::uninit(); AT_A_TIME];
         let mut at = start;
         while at < end {
-            // SAFETY: the caller's duty. Volatile: the memory belongs to the program and is typed differently there.
-            let offset = unsafe { core::ptr::read_volatile(at as *const usize) }.wrapping_sub(low);
-            if offset < range_bytes {
-                // SAFETY: there is a row number for each granule of the range, and a row for each number.
+            // First those of some words that lead into the range are put together, without a branch that depends on the data: it would be guessed wrong too often.
+            let stop = end.min(at + 8 * AT_A_TIME);
+            let mut count = 0;
+            // SAFETY: the caller's duty; the count stays below that of the words read. Volatile: the memory belongs to the program and is typed differently there.
+            unsafe {
+                while at < stop {
+                    if at % 64 == 0 {
+                        prefetch(at + AHEAD_BYTES);
+                    }
+                    let offset = core::ptr::read_volatile(at as *const usize).wrapping_sub(low);
+                    inside.get_unchecked_mut(count).write(offset);
+                    count += usize::from(offset < range_bytes);
+                    at += 8;
+                }
+            }
+            for offset in inside.iter().take(count) {
+                // SAFETY: written above; there is a row number for each granule of the range, and a row for each number.
                 unsafe {
+                    let offset = offset.assume_init();
                     let row = *rows.add(offset / GRANULE) as usize;
                     let place = offset % GRANULE / STEP;
                     *bits.add(row * ROW + place / 64) |= 1 << (place % 64);
                 }
             }
-            at += 8;
         }
     }
 
@@ -75,6 +94,48 @@ impl Hits {
         let row = self.rows.get(base.wrapping_sub(self.low) / GRANULE).map_or(0, |&row| row as usize);
         OfSpan { bits: self.bits.get(row * ROW..).unwrap_or_default() }
     }
+}
+
+/// Runs of blocks that are to be read, a few of them ahead of the reading: their first lines are on their way from memory meanwhile. Blocks in use lie scattered among those
+/// that are not, and half of the time would be spent waiting for them.
+pub struct Ahead {
+    runs: [(usize, usize); Ahead::RUNS],
+    next: usize,
+}
+
+/// So much of a run is fetched when it comes.
+const FETCHED_BYTES: usize = 512;
+/// How far ahead within a run.
+const AHEAD_BYTES: usize = 512;
+
+impl Ahead {
+    /// Runs that wait.
+    pub const RUNS: usize = 8;
+
+    /// No run.
+    pub fn new() -> Ahead {
+        Ahead { runs: [(0, 0); Ahead::RUNS], next: 0 }
+    }
+
+    /// Takes a run and answers the one whose turn it is to be read; perhaps an empty one.
+    #[inline]
+    pub fn swap(&mut self, start: usize, end: usize) -> (usize, usize) {
+        for line in (start..end.min(start + FETCHED_BYTES)).step_by(64) {
+            prefetch(line);
+        }
+        self.next = (self.next + 1) % Ahead::RUNS;
+        self.runs.get_mut(self.next).map_or((0, 0), |slot| core::mem::replace(slot, (start, end)))
+    }
+}
+
+/// Has the line at an address fetched, if there is one.
+#[inline(always)]
+fn prefetch(_at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: fetching changes nothing, and an address that leads nowhere is ignored.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(_at as *const i8)
+    };
 }
 
 /// The bits of one span.

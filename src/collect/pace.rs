@@ -47,6 +47,29 @@ pub fn bytes_in_use() -> usize {
     (totals.span_bytes + totals.huge_bytes).saturating_sub(retained::bytes())
 }
 
+/// How much is in use, as the last collection saw it, and what has come since. What the heap takes tells less: free blocks lie between the others, more of them
+/// after each sweep.
+#[derive(Clone, Copy)]
+pub struct Level {
+    live_bytes: usize,
+    taken_bytes: usize,
+}
+
+impl Level {
+    /// Nothing yet.
+    pub const NONE: Level = Level { live_bytes: 0, taken_bytes: 0 };
+
+    /// A collection has just seen so much.
+    pub fn seen(live_bytes: usize) -> Level {
+        Level { live_bytes, taken_bytes: bytes_in_use() }
+    }
+
+    /// How much is in use now; less what came to stand where free blocks were.
+    pub fn now(&self) -> usize {
+        self.live_bytes + bytes_in_use().saturating_sub(self.taken_bytes)
+    }
+}
+
 /// Kept blocks stay as they are up to this part of the heap.
 const AS_IT_IS_PART: usize = 16;
 /// And up to so many bytes in any case.
@@ -58,11 +81,10 @@ pub fn room_for_what_is_kept() -> usize {
 }
 
 impl Pace {
-    /// A sweep took `took_ns`, `since_ns` after the one before, and left `kept_bytes`. Answers the total of retained bytes at which the next is due, and the one at which
+    /// A sweep took `took_ns`, `since_ns` after the one before, found `live_bytes` in use and left `kept_bytes`. Answers the total of retained bytes at which the next is due, and the one at which
     /// whoever frees waits for it: else a program that frees faster than it can be looked at would grow without bounds.
-    pub fn after(&mut self, took_ns: u64, since_ns: u64, kept_bytes: usize) -> (usize, usize) {
-        let totals = pool::totals();
-        self.adjust(took_ns, since_ns, (totals.span_bytes + totals.huge_bytes).saturating_sub(retained::bytes()));
+    pub fn after(&mut self, took_ns: u64, since_ns: u64, live_bytes: usize, kept_bytes: usize) -> (usize, usize) {
+        self.adjust(took_ns, since_ns, live_bytes);
         self.due(kept_bytes)
     }
 
@@ -85,8 +107,8 @@ impl Pace {
         self.step_bytes = wanted.clamp(least, most);
     }
 
-    /// After how many bytes of new spans what was never freed is looked for again, if the last time `reached_bytes` were in use and `lost_bytes` lost, and
-    /// `step_bytes` had been waited for. Where little is found, it is looked for less often: spans are also made anew where memory is merely reused.
+    /// By how many bytes what is in use has to grow before what was never freed is looked for again, if the last time `reached_bytes` were in use and `lost_bytes` lost,
+    /// and `step_bytes` had been waited for. Where little is found, it is looked for less often.
     pub fn full_step(&self, step_bytes: usize, reached_bytes: usize, lost_bytes: usize) -> usize {
         let least = (reached_bytes / 2).max(FULL_BYTES_MIN);
         if lost_bytes >= step_bytes / 8 { least } else { (2 * step_bytes).clamp(least, FULL_STEPS_MAX * least) }

@@ -11,7 +11,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::exchange::{self, Exchange, Some64};
-use super::hits::Hits;
+use super::hits::{Ahead, Hits};
 use super::pace;
 use crate::audit::child;
 use crate::audit::frozen::Moment;
@@ -143,11 +143,14 @@ impl<'a> Sweep<'a> {
 
     fn scan_blocks_in_use(&mut self) {
         let Sweep { hits, resident, .. } = self;
+        let (mut ahead, mut bytes) = (Ahead::new(), 0);
         for id in 0..view::span_count() {
             view::for_each_run_in_use(id, &mut |start, end| {
-                // SAFETY: blocks of the heap, readable, at multiples of 16.
+                bytes += end - start;
+                // SAFETY: blocks of the heap, readable, at multiples of 16; `ahead` answers what it was given.
                 unsafe {
                     if end - start < WORTH_ASKING_BYTES {
+                        let (start, end) = ahead.swap(start, end);
                         hits.scan(start, end);
                     } else {
                         // What was never filled is not read page by page.
@@ -156,6 +159,12 @@ impl<'a> Sweep<'a> {
                 }
             });
         }
+        for _ in 0..Ahead::RUNS {
+            let (start, end) = ahead.swap(0, 0);
+            // SAFETY: as above.
+            unsafe { hits.scan(start, end) };
+        }
+        self.exchange.header.in_use_bytes.store(bytes as u64, Relaxed);
     }
 
     fn keep_what_is_held(&mut self) {
