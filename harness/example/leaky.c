@@ -3,6 +3,7 @@
 #include <Python.h>
 
 static PyObject *greet(PyObject *module, PyObject *name) {
+    (void)module;
     PyObject *words = Py_BuildValue("[sO]", "hello", name);
     if (words == NULL)
         return NULL;

@@ -12,8 +12,17 @@ const FLAGS: [&str; 4] = ["-O2", "-g", "-Wall", "-Wextra"];
 
 /// An extension module from `harness/extensions/<name>.c`, for one interpreter. Returns the folder to put on `sys.path`.
 pub fn extension(interpreter: &Interpreter, name: &str) -> PathBuf {
+    extension_of(interpreter, "harness/extensions", name)
+}
+
+/// As [`extension`], from `harness/example/<name>.c`.
+pub fn example_extension(interpreter: &Interpreter, name: &str) -> PathBuf {
+    extension_of(interpreter, "harness/example", name)
+}
+
+fn extension_of(interpreter: &Interpreter, folder: &str, name: &str) -> PathBuf {
     let include = interpreter.include.as_ref().unwrap_or_else(|| panic!("{} has no headers", interpreter.label()));
-    let source = shim::package().join("harness/extensions").join(format!("{name}.c"));
+    let source = shim::package().join(folder).join(format!("{name}.c"));
     // Every CPython also takes the plain suffix.
     let include = format!("-I{}", include.display());
     build(&[&source], &format!("{name}.so"), &["-shared", "-fPIC", &include], &interpreter.version_text())

@@ -68,7 +68,7 @@ impl Hits {
             // SAFETY: the caller's duty; the count stays below that of the words read. Volatile: the memory belongs to the program and is typed differently there.
             unsafe {
                 while at < stop {
-                    if at % 64 == 0 {
+                    if at.is_multiple_of(64) {
                         prefetch(at + AHEAD_BYTES);
                     }
                     let offset = core::ptr::read_volatile(at as *const usize).wrapping_sub(low);
@@ -113,9 +113,7 @@ impl Ahead {
     pub const RUNS: usize = 8;
 
     /// No run.
-    pub fn new() -> Ahead {
-        Ahead { runs: [(0, 0); Ahead::RUNS], next: 0 }
-    }
+    pub const NONE: Ahead = Ahead { runs: [(0, 0); Ahead::RUNS], next: 0 };
 
     /// Takes a run and answers the one whose turn it is to be read; perhaps an empty one.
     #[inline]

@@ -143,7 +143,7 @@ impl<'a> Sweep<'a> {
 
     fn scan_blocks_in_use(&mut self) {
         let Sweep { hits, resident, .. } = self;
-        let (mut ahead, mut bytes) = (Ahead::new(), 0);
+        let (mut ahead, mut bytes) = (Ahead::NONE, 0);
         for id in 0..view::span_count() {
             view::for_each_run_in_use(id, &mut |start, end| {
                 bytes += end - start;
