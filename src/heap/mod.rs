@@ -214,14 +214,40 @@ pub fn free(ptr: *mut u8) {
     if span.is_null() {
         return misuse::free_of_unmapped(at);
     }
-    if modes::any() {
-        return free_watched(span, at);
+    // SAFETY: page map entries are records, which live for ever. A slab whose owner is this thread stays so during the call.
+    unsafe {
+        if (*span).owner.load(Relaxed) == cache::me() {
+            let (index, starts) = slab::index_at(span, at);
+            // What was never carved has no bit. If others have freed blocks, `owner` says so, and is not the same.
+            if starts && index < (*span).freeable.load(Relaxed) as usize && slab::give(span, index) {
+                return;
+            }
+        }
+        free_other(at, span);
     }
-    // SAFETY: the page map named the span for this address.
-    unsafe { free_at_once(span, at) };
 }
 
-/// The usual end of a block.
+/// [`free`] where the usual way does not go.
+///
+/// # Safety
+/// `span` came from the page map for `at`.
+#[cold]
+#[inline(never)]
+unsafe fn free_other(at: usize, span: *mut Span) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        if modes::any() {
+            return free_watched(span, at);
+        }
+        if (*span).owner.load(Relaxed) == cache::me() && cache::have_one() {
+            // What made blocks of the slab go this way may be over.
+            modes::set_freeable(&*span);
+        }
+        remote::free_slow(span, at);
+    }
+}
+
+/// The end of a block, whatever the modes are.
 ///
 /// # Safety
 /// `span` came from the page map for `at`.

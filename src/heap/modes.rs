@@ -1,7 +1,9 @@
-//! What makes `malloc` and `free` do more than usual: one byte. `free` looks at it, so that the usual case costs one test; `malloc` only on its slow
-//! path, which is its only one while there is something to do (see `cache::hide_direct`), so that the usual case costs nothing.
+//! What makes `malloc` and `free` do more than usual: one byte. Both look at it only on their slow paths, which are their only ones while there is something to do (see
+//! `cache::hide_direct`, and `Span::freeable`), so that the usual case costs nothing.
 
-use core::sync::atomic::{AtomicU8, Ordering::*};
+use core::sync::atomic::{AtomicU8, Ordering::*, fence};
+
+use super::span::{Span, TABLE};
 
 /// `free` only remembers (see `retained`).
 pub const RETAIN: u8 = 1;
@@ -28,7 +30,22 @@ pub fn on(modes: u8) -> bool {
 
 /// Switches some on. Blocks handed out before are treated the same from here on.
 pub fn switch_on(modes: u8) {
-    MODES.fetch_or(modes, Release);
+    MODES.fetch_or(modes, SeqCst);
+    // Either a thread that carves blocks meanwhile sees the mode, or this sees what it carved.
+    fence(SeqCst);
+    for id in 0..TABLE.count() {
+        // SAFETY: records live for ever.
+        unsafe { (*TABLE.get(id)).freeable.store(0, Relaxed) };
+    }
+}
+
+/// Lets the usual `free` have a slab's blocks that have been carved, unless it has more to do.
+pub fn set_freeable(span: &Span) {
+    span.freeable.store(span.carved.load(Relaxed), Relaxed);
+    fence(SeqCst);
+    if any() {
+        span.freeable.store(0, Relaxed);
+    }
 }
 
 /// Switches some off.

@@ -19,10 +19,18 @@ const ADDRESS_END: usize = 1 << 47;
 
 type Leaf = [AtomicPtr<Span>; LEAF];
 
-static EMPTY_LEAF: Leaf = [const { AtomicPtr::new(core::ptr::null_mut()) }; LEAF];
+struct Map {
+    /// The leaf of what has none.
+    empty: Leaf,
+    /// Per 4 GiB, the leaf's address less that of the map, which is that of the empty leaf: so the first state, zero, is the empty leaf.
+    top: [AtomicUsize; TOP],
+}
 
-/// Per 4 GiB, the leaf's address less that of the empty leaf: zero, the first state, is the empty leaf.
-static TOP_TABLE: [AtomicUsize; TOP] = [const { AtomicUsize::new(0) }; TOP];
+/// Both tables, so that a look-up needs one address.
+static MAP: Map =
+    Map { empty: [const { AtomicPtr::new(core::ptr::null_mut()) }; LEAF], top: [const { AtomicUsize::new(0) }; TOP] };
+
+const _: () = assert!(core::mem::offset_of!(Map, empty) == 0);
 
 static LOWEST: AtomicUsize = AtomicUsize::new(usize::MAX);
 static HIGHEST: AtomicUsize = AtomicUsize::new(0);
@@ -30,9 +38,9 @@ static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 #[inline(always)]
 fn leaf_of(address: usize) -> &'static Leaf {
     // SAFETY: masked to the table's length.
-    let offset = unsafe { TOP_TABLE.get_unchecked(address >> (LEAF_BITS + GRANULE_BITS) & (TOP - 1)) }.load(Relaxed);
+    let offset = unsafe { MAP.top.get_unchecked(address >> (LEAF_BITS + GRANULE_BITS) & (TOP - 1)) }.load(Relaxed);
     // SAFETY: the sum is the address of a leaf, which lives for ever: the empty one, or one stored by set.
-    unsafe { &*((&raw const EMPTY_LEAF as usize).wrapping_add(offset) as *const Leaf) }
+    unsafe { &*((&raw const MAP as usize).wrapping_add(offset) as *const Leaf) }
 }
 
 /// The span that covers `address`; null if none does. Of the address, only the lower 47 bits count.
@@ -50,10 +58,10 @@ pub fn set(base: usize, bytes: usize, span: *mut Span, new_leaf: &mut dyn FnMut(
         return false;
     }
     let (first, last) = (base / leaf_span, (base + bytes - 1) / leaf_span);
-    for slot in TOP_TABLE.iter().take(last + 1).skip(first) {
+    for slot in MAP.top.iter().take(last + 1).skip(first) {
         if slot.load(Relaxed) == 0 && !span.is_null() {
             match new_leaf(size_of::<Leaf>()) {
-                Some(at) => slot.store(at.wrapping_sub(&raw const EMPTY_LEAF as usize), Release),
+                Some(at) => slot.store(at.wrapping_sub(&raw const MAP as usize), Release),
                 None => return false,
             }
         }

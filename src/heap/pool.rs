@@ -84,14 +84,14 @@ pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
     let fill = |span: &mut Span| {
         span.block_bytes = block;
         span.reciprocal = size_class::reciprocal(block);
-        span.capacity = (bytes / block) as u32;
+        span.capacity = (bytes / block) as u16;
         span.class = class as u8;
         span.domain = domain as u8;
         span.owner.store(owner, Relaxed);
         let wiping = wiping::wanted();
         span.zeroed = wiping;
         span.wiped_bytes.store(if wiping { block as u32 } else { 0 }, Relaxed);
-        span.untouched.store(if wiping && zeroed { 0 } else { u32::MAX }, Relaxed);
+        span.untouched.store(if wiping && zeroed { 0 } else { u16::MAX }, Relaxed);
         retained::forget_short_row(span);
     };
     let span = publish(&mut pool, base, bytes, kind::SLAB, fill);

@@ -208,7 +208,7 @@ unsafe fn have_row(span: *mut Span) -> bool {
     // SAFETY: records live for ever; the row is set once, under the lock, in a span in use; permanent memory is zero.
     unsafe {
         if (*span).retained.load(Relaxed).is_null() {
-            let shift = row_shift((*span).capacity);
+            let shift = row_shift((*span).capacity.into());
             let Some(at) = meta::permanent_within(&pool, 1 << shift, 64) else { return false };
             (*span).retained_shift = shift as u8;
             (*span).retained.store(at as *mut _, Release);
@@ -219,7 +219,7 @@ unsafe fn have_row(span: *mut Span) -> bool {
 
 /// A record describes a slab anew: the row that it has may be too short for it. What is left behind is less than what the record ever needs.
 pub fn forget_short_row(span: &mut Span) {
-    if u32::from(span.retained_shift) < row_shift(span.capacity) {
+    if u32::from(span.retained_shift) < row_shift(span.capacity.into()) {
         span.retained.store(core::ptr::null_mut(), Relaxed);
     }
 }

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering::*, compiler_fence};
 use super::Domain;
 use super::abandoned;
 use super::cache::{self, Cache, NO_SLAB};
+use super::modes;
 use super::pool;
 use super::remote;
 use super::retained;
@@ -29,19 +30,19 @@ const CARVE_BYTES: u32 = 16 << 10;
 pub unsafe fn take(span: *mut Span) -> *mut u8 {
     // SAFETY: the owner alone changes the bits, and the cursor is below their number. The empty slab has no bit set, so it is not written.
     unsafe {
-        let cursor = (*span).cursor as usize;
-        let seen = (*span).free.get_unchecked(cursor).load(Relaxed);
+        let cursor = (*span).cursor;
+        let word = Span::word_of(cursor);
+        let seen = (*span).free.get_unchecked(word).load(Relaxed);
         if seen == 0 {
             return core::ptr::null_mut();
         }
-        let mut block = (*span).base + (cursor * 64 + seen.trailing_zeros() as usize) * (*span).block_bytes;
+        let block = (cursor - word) + seen.trailing_zeros() as usize * (*span).block_bytes;
         // The block's address is known before it is handed out: wherever a snapshot stops the thread, a register names it.
-        if !local::exchange(words(span), cursor, seen, seen & seen.wrapping_sub(1), &mut block) {
+        if !local::exchange(words(span), word, seen, seen & seen.wrapping_sub(1), block) {
             return core::ptr::null_mut();
         }
         core::hint::assert_unchecked(block != 0);
-        wiping::wipe(span, block);
-        block as *mut u8
+        wiping::wiped(span, block)
     }
 }
 
@@ -53,30 +54,20 @@ pub unsafe fn take(span: *mut Span) -> *mut u8 {
 pub unsafe fn give(span: *mut Span, index: usize) -> bool {
     // SAFETY: the caller's duty; the bits are as many as blocks can be.
     unsafe {
+        let (at, bit) = (index / 64, 1 << (index % 64));
         // The look comes first: once it is free, a signal handler may take the block.
-        if (*span).free.get_unchecked(index / 64).load(Relaxed) >> (index % 64) & 1 != 0 {
+        let seen = (*span).free.get_unchecked(at).load(Relaxed);
+        if seen & bit != 0 {
             return false;
         }
-        make_free(span, index);
-        true
-    }
-}
-
-/// Makes a block free, which is not.
-///
-/// # Safety
-/// As for [`give`].
-#[inline(always)]
-unsafe fn make_free(span: *mut Span, index: usize) {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let (at, bit) = (index / 64, 1 << (index % 64));
-        let now = (*span).free.get_unchecked(at).load(Relaxed) | bit;
         local::flip(words(span), at, bit);
-        // If all blocks of the word are free it is all ones, or ones up to where it is carved. Other words may look like that too.
+        // If all blocks of the word are free it is all ones, or ones up to where it is carved. Other words may look like that too. (If a handler has freed the others
+        // since the look, the slab is seen to be empty another time.)
+        let now = seen | bit;
         if now & now.wrapping_add(1) == 0 {
             retire(span);
         }
+        true
     }
 }
 
@@ -143,10 +134,10 @@ pub unsafe fn advance(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
         let words = (*span).carved.load(Relaxed).div_ceil(64) as usize;
-        let mut at = (*span).cursor as usize;
+        let mut at = Span::word_of((*span).cursor);
         for _ in 0..words {
             if (*span).free.get_unchecked(at).load(Relaxed) != 0 {
-                (*span).cursor = at as u32;
+                (*span).set_cursor(at);
                 return true;
             }
             at = if at + 1 < words { at + 1 } else { 0 };
@@ -164,7 +155,7 @@ pub unsafe fn carve(span: *mut Span) -> bool {
     unsafe {
         let first = (*span).carved.load(Relaxed);
         let wanted = (CARVE_BYTES / (*span).block_bytes as u32).max(1);
-        let count = wanted.min(64 - first % 64).min((*span).capacity - first);
+        let count = wanted.min(64 - first % 64).min(u32::from((*span).capacity) - first);
         if count == 0 {
             return false;
         }
@@ -175,7 +166,8 @@ pub unsafe fn carve(span: *mut Span) -> bool {
         put(span, at, (u64::MAX >> (64 - count)) << (first % 64));
         compiler_fence(Release);
         (*span).ready.store(first + count, Relaxed);
-        (*span).cursor = at as u32;
+        modes::set_freeable(&*span);
+        (*span).set_cursor(at);
         true
     }
 }
@@ -262,7 +254,7 @@ pub unsafe fn is_empty(span: *mut Span) -> bool {
         }
         match (0..carved.div_ceil(64)).find(|&at| !all_free(at)) {
             Some(at) => {
-                (*span).witness = at as u32;
+                (*span).witness = at as u8;
                 false
             }
             None => true,

@@ -7,14 +7,15 @@
 //! Who may touch what:
 //! - `base`, `bytes`, `block_bytes`, `reciprocal`, `capacity`, `class`, `domain`, `id` are written under the pool lock before the page
 //!   map names the span, and stay until it is released.
-//! - `free`, `cursor`, `witness`, `carved`, `ready`, `next`, `previous` belong to the owner: the thread whose cache word stands in `owner`. While nobody
-//!   owns the span, to whoever takes [`DETACHED`] out of `owner`, or to the holder of the abandoned lists' lock if
-//!   `listed`. Others may read `free` and `carved`.
+//! - `free`, `cursor`, `witness`, `carved`, `freeable`, `ready`, `next`, `previous` belong to the owner: the thread whose cache word stands in `owner`. While
+//!   nobody owns the span, to whoever takes [`DETACHED`] out of `owner`, or to the holder of the abandoned lists' lock if
+//!   `listed`. Others may read `free` and `carved`, and make `freeable` 0.
 //! - `owner`, `remote_free` and `had_remote` are for everybody.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::Domain;
+use super::modes;
 use crate::sys::memory::GRANULE;
 
 /// In [`Span::owner`]: no thread's cache; what is no slab, or a slab in the hands of a thread without a cache.
@@ -35,10 +36,14 @@ pub mod kind {
 /// Words of [`Span::free`]: a bit for each of the smallest blocks in a granule.
 pub const LIVE_WORDS: usize = GRANULE / 16 / 64;
 
+/// The first blocks of words of bits lie at multiples of this: 64 of the smallest blocks.
+pub const WORD_ALIGN: usize = 64 * 16;
+
 /// A bit per block of a slab.
 pub type Bits = [AtomicU64; LIVE_WORDS];
 
-/// One span: a bit per block, a cache line that changes with the owner and that all threads read, and one that the owner writes at each call.
+/// One span: a bit per block, a cache line with all else that the usual `malloc` and `free` look at, and one with the rest. The first of the two lines changes when the
+/// owner does, and when the owner goes on to another word of bits; threads that free what is not theirs read it.
 #[repr(C, align(128))]
 pub struct Span {
     /// A bit per block: carved, not handed out, and the owner knows.
@@ -50,14 +55,15 @@ pub struct Span {
     pub reciprocal: u64,
     /// The cache word (`cache::me`) of the thread that owns the slab, or [`NOBODY`], or [`DETACHED`]; and the bit [`PENDING`].
     pub owner: AtomicUsize,
-    /// A bit per block: freed by a thread that does not own the slab, and not gathered yet. Stays with the record.
-    pub remote_free: *const Bits,
+    /// Where blocks are taken from: the address of the first block of a word of `free`, and in its lowest bits, which are 0 otherwise, the word's number. In one, because a
+    /// signal handler may move it at any time.
+    pub cursor: usize,
     /// Bytes of a block.
     pub block_bytes: usize,
     /// Blocks that could ever be handed out: indices from here on have never been seen by anybody.
     pub carved: AtomicU32,
-    /// As `carved`, but set after the blocks' bits are: a snapshot amid carving looks at this.
-    pub ready: AtomicU32,
+    /// As `carved`, or 0: the usual `free` leaves the slab's blocks to the slow one (see `modes`).
+    pub freeable: AtomicU32,
     /// This record's index in the table.
     pub id: u32,
     /// Size class of a slab.
@@ -70,15 +76,15 @@ pub struct Span {
     pub zeroed: bool,
     /// Bytes of a block that are wiped when it is handed out: all, or none (see `wiping`).
     pub wiped_bytes: AtomicU32,
-    /// Blocks from this index on are zero: they have never been handed out. Kept while blocks are wiped.
-    pub untouched: AtomicU32,
+    /// As `carved`, but set after the blocks' bits are: a snapshot amid carving looks at this.
+    pub ready: AtomicU32,
 
-    /// The word of `free` that blocks are taken from.
-    pub cursor: u32,
-    /// A word of `free` whose blocks were not all free when [`slab::retire`](super::slab::retire) last looked.
-    pub witness: u32,
+    /// A bit per block: freed by a thread that does not own the slab, and not gathered yet. Stays with the record.
+    pub remote_free: *const Bits,
+    /// Blocks from this index on are zero: they have never been handed out. Kept while blocks are wiped.
+    pub untouched: AtomicU16,
     /// Blocks that fit.
-    pub capacity: u32,
+    pub capacity: u16,
     /// How many things somebody keeps about the span's blocks (see `watch`).
     pub watched: AtomicU32,
     /// Neighbours in the list of a bin, or of the abandoned slabs.
@@ -91,6 +97,8 @@ pub struct Span {
     pub retained: AtomicPtr<AtomicU8>,
     /// Bits of the blocks that have a stamp (see `stamps`), once there has been one; stays with the record.
     pub stamped: AtomicPtr<Bits>,
+    /// A word of `free` whose blocks were not all free when [`slab::retire`](super::slab::retire) last looked.
+    pub witness: u8,
     /// There are `1 << retained_shift` bytes at `retained`, if there are any.
     pub retained_shift: u8,
     /// On the abandoned list. Changes only under that list's lock.
@@ -106,7 +114,10 @@ pub struct Span {
 }
 
 const _: () = assert!(size_of::<Span>() == 128 + 8 * LIVE_WORDS);
-const _: () = assert!(core::mem::offset_of!(Span, base) % 64 == 0 && core::mem::offset_of!(Span, cursor) % 64 == 0);
+const _: () = assert!(core::mem::offset_of!(Span, base) % 64 == 0 && core::mem::offset_of!(Span, remote_free) % 64 == 0);
+// Words of bits begin at multiples of this, so their numbers fit under their addresses.
+const _: () =
+    assert!(LIVE_WORDS <= 256 && LIVE_WORDS <= WORD_ALIGN && GRANULE % WORD_ALIGN == 0 && 64 * LIVE_WORDS < u16::MAX as usize);
 
 // SAFETY: who may touch which field is written above.
 unsafe impl Sync for Span {}
@@ -119,20 +130,21 @@ impl Span {
             base: 0,
             reciprocal: 0,
             owner: AtomicUsize::new(NOBODY),
-            remote_free: core::ptr::null(),
+            cursor: 0,
             block_bytes: 0,
             carved: AtomicU32::new(0),
-            ready: AtomicU32::new(0),
+            freeable: AtomicU32::new(0),
             id: 0,
             class: 0,
             domain: 0,
             kind: AtomicU8::new(kind::UNUSED),
             zeroed: false,
             wiped_bytes: AtomicU32::new(0),
-            untouched: AtomicU32::new(0),
-            cursor: 0,
-            witness: 0,
+            ready: AtomicU32::new(0),
+            remote_free: core::ptr::null(),
+            untouched: AtomicU16::new(0),
             capacity: 0,
+            witness: 0,
             watched: AtomicU32::new(0),
             next: core::ptr::null_mut(),
             previous: core::ptr::null_mut(),
@@ -157,7 +169,7 @@ impl Span {
         (self.base, self.bytes) = (base, bytes);
         (self.reciprocal, self.block_bytes, self.capacity) = (0, 0, 0);
         (self.class, self.domain, self.zeroed) = (0, 0, false);
-        (self.cursor, self.witness, self.found_full) = (0, 0, false);
+        (self.cursor, self.witness, self.found_full) = (base, 0, false);
         self.set_carved(0);
         (self.next, self.previous) = (core::ptr::null_mut(), core::ptr::null_mut());
         self.wiped_bytes.store(0, Relaxed);
@@ -172,6 +184,18 @@ impl Span {
     pub fn set_carved(&self, count: u32) {
         self.carved.store(count, Relaxed);
         self.ready.store(count, Relaxed);
+        modes::set_freeable(self);
+    }
+
+    /// The number of the word of `free` that a cursor names.
+    #[inline(always)]
+    pub fn word_of(cursor: usize) -> usize {
+        usize::from(cursor as u8)
+    }
+
+    /// Has blocks taken from word `at` of `free`.
+    pub fn set_cursor(&mut self, at: usize) {
+        self.cursor = self.base + at * 64 * self.block_bytes + at;
     }
 
     /// Words of the bits that blocks of this slab have.

@@ -1,7 +1,7 @@
 //! Blocks about whose end somebody wants to know: what the program attached to them goes with them.
 //!
 //! Each span counts the things that concern its blocks, so that the end of any other block costs one test, and while there has been no such thing nothing at
-//! all: `free` has one test for everything unusual (see `modes`).
+//! all: the usual `free` has no test for anything unusual (see `modes`).
 
 use core::sync::atomic::{AtomicUsize, Ordering::*};
 

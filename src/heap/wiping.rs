@@ -37,33 +37,38 @@ pub fn from_now_on() {
     }
 }
 
-/// Forgets what stood in a block that has just been taken, if blocks of the slab are to be wiped.
+/// A block that has just been taken, with what stood in it forgotten if blocks of the slab are to be wiped.
 ///
 /// # Safety
 /// The calling thread owns the slab, and nobody else has the block.
 #[inline(always)]
-pub unsafe fn wipe(span: *mut Span, block: usize) {
+pub unsafe fn wiped(span: *mut Span, block: usize) -> *mut u8 {
     // SAFETY: the caller's duty.
     unsafe {
         let bytes = (*span).wiped_bytes.load(Relaxed) as usize;
-        if bytes > MAX_WIPED_INLINE_BYTES {
-            wipe_large(span, block);
-        } else {
-            wipe_inline(block, bytes);
+        if bytes == 0 {
+            return block as *mut u8;
         }
+        if bytes > MAX_WIPED_INLINE_BYTES {
+            let same = wipe_large(span, block);
+            core::hint::assert_unchecked(!same.is_null());
+            return same;
+        }
+        wipe_inline(block, bytes);
+        block as *mut u8
     }
 }
 
-/// Forgets what stood in a larger block that has just been taken. One that nobody has had yet is zero and stays untouched:
+/// Forgets what stood in a larger block that has just been taken, and returns it. One that nobody has had yet is zero and stays untouched:
 /// not all of a large one need ever be written to.
 ///
 /// # Safety
 /// The calling thread owns the slab, and nobody else has the block.
 #[inline(never)]
-unsafe fn wipe_large(span: *mut Span, block: usize) {
+unsafe fn wipe_large(span: *mut Span, block: usize) -> *mut u8 {
     // SAFETY: the caller's duty.
     unsafe {
-        let index = slab::index_at(span, block).0 as u32;
+        let index = slab::index_at(span, block).0 as u16;
         if index < (*span).untouched.load(Relaxed) {
             libc::memset(block as *mut libc::c_void, 0, (*span).block_bytes);
         } else {
@@ -72,6 +77,7 @@ unsafe fn wipe_large(span: *mut Span, block: usize) {
             (*span).untouched.fetch_max(index + 1, Relaxed);
         }
     }
+    block as *mut u8
 }
 
 /// Forgets what stands in a block behind its first `size` bytes, which are all that is asked of it from now on, if blocks of the slab are

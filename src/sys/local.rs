@@ -34,14 +34,13 @@ pub unsafe fn flip(words: *const AtomicU64, index: usize, mask: u64) {
 /// As for [`flip`].
 #[inline(always)]
 #[cfg(target_arch = "x86_64")]
-pub unsafe fn exchange(words: *const AtomicU64, index: usize, seen: u64, new: u64, kept: &mut usize) -> bool {
-    let same: u8;
+pub unsafe fn exchange(words: *const AtomicU64, index: usize, seen: u64, new: u64, kept: usize) -> bool {
     // SAFETY: the instructions read and write the word, and nothing else.
     unsafe {
-        core::arch::asm!("cmpxchg qword ptr [{words} + 8 * {index}], {new}", "sete {same}", "/* {kept} */", words = in(reg) words,
-            index = in(reg) index, new = in(reg) new, inout("rax") seen => _, same = out(reg_byte) same, kept = inout(reg) *kept, options(nostack));
+        core::arch::asm!("cmpxchg qword ptr [{words} + 8 * {index}], {new}", "jne {changed}", "/* {kept} */", words = in(reg) words,
+            index = in(reg) index, new = in(reg) new, inout("rax") seen => _, kept = in(reg) kept, changed = label { return false }, options(nostack));
     }
-    same != 0
+    true
 }
 
 /// Puts `new` into word `index` of `words` if `seen` is there; answers whether it was. `kept` stands in a register or on the stack meanwhile.
@@ -50,12 +49,11 @@ pub unsafe fn exchange(words: *const AtomicU64, index: usize, seen: u64, new: u6
 /// As for [`flip`].
 #[inline(always)]
 #[cfg(not(target_arch = "x86_64"))]
-pub unsafe fn exchange(words: *const AtomicU64, index: usize, seen: u64, new: u64, kept: &mut usize) -> bool {
+pub unsafe fn exchange(words: *const AtomicU64, index: usize, seen: u64, new: u64, kept: usize) -> bool {
     use core::sync::atomic::Ordering::Relaxed;
     // SAFETY: the caller's duty.
     let done = unsafe { (*words.add(index)).compare_exchange(seen, new, Relaxed, Relaxed).is_ok() };
-    // The compiler cannot tell that it does not change.
-    *kept = core::hint::black_box(*kept);
+    core::hint::black_box(kept);
     done
 }
 
