@@ -116,8 +116,9 @@ pub struct Span {
 const _: () = assert!(size_of::<Span>() == 128 + 8 * LIVE_WORDS);
 const _: () = assert!(core::mem::offset_of!(Span, base) % 64 == 0 && core::mem::offset_of!(Span, remote_free) % 64 == 0);
 // Words of bits begin at multiples of this, so their numbers fit under their addresses.
-const _: () =
-    assert!(LIVE_WORDS <= 256 && LIVE_WORDS <= WORD_ALIGN && GRANULE % WORD_ALIGN == 0 && 64 * LIVE_WORDS < u16::MAX as usize);
+const _: () = assert!(
+    LIVE_WORDS <= 256 && LIVE_WORDS <= WORD_ALIGN && GRANULE.is_multiple_of(WORD_ALIGN) && 64 * LIVE_WORDS < u16::MAX as usize
+);
 
 // SAFETY: who may touch which field is written above.
 unsafe impl Sync for Span {}
