@@ -13,6 +13,8 @@ use crate::meta::Array;
 const CLAIMS_MAX: usize = 1 << 17;
 const ROOTS_MAX: usize = 1 << 18;
 const ANCHORS_MAX: usize = 1 << 15;
+/// More than a system allows a process, as a rule (`vm.max_map_count`).
+const MAPPINGS_MAX: usize = 1 << 17;
 
 /// The roots of a snapshot.
 pub struct RootSet {
@@ -23,6 +25,9 @@ pub struct RootSet {
     anchor_count: usize,
     kinds: Kinds,
     resident: Resident,
+    /// Mappings whose words count unless somebody says otherwise: of both readings of the list that are needed, the one that is made.
+    mappings: Array<(usize, usize)>,
+    mapping_count: usize,
     /// `/proc/self/maps` could not be read: only what somebody claims is a root.
     pub maps_unreadable: bool,
     /// Ranges for which there was no room.
@@ -68,6 +73,8 @@ impl RootSet {
             anchors: Array::new(ANCHORS_MAX)?,
             anchor_count: 0,
             kinds: sources.kinds,
+            mappings: Array::new(MAPPINGS_MAX)?,
+            mapping_count: 0,
             resident: if sources.in_place { Resident::strict() } else { Resident::open() },
             maps_unreadable: false,
             left_out: 0,
@@ -147,7 +154,12 @@ impl RootSet {
 
     fn claim_main_and_dead_stacks(&mut self, claims: &mut Claims, sources: &Sources<'_>, threads: Threads<'_>) {
         let mut below = (0, 0);
+        let mut all = true;
         let readable = maps::for_each(&mut |m| {
+            // What is not writable any more, but has no file behind it, was written once.
+            if m.read && m.private && !m.device && (m.write || m.anonymous) {
+                all &= self.note_mapping(m.start, m.end);
+            }
             if !m.read && !m.write {
                 below = (m.start, m.end);
             } else if m.main_stack {
@@ -178,33 +190,32 @@ impl RootSet {
                 }
             }
         });
-        self.maps_unreadable = !readable;
+        self.maps_unreadable = !readable || !all;
+    }
+
+    fn note_mapping(&mut self, start: usize, end: usize) -> bool {
+        let slot = self.mappings.get_mut(self.mapping_count);
+        self.mapping_count += 1;
+        slot.map(|slot| *slot = (start, end)).is_some()
     }
 
     fn add_mappings(&mut self, cut: &Cut) {
-        if !self.maps_unreadable && self.add_each_mapping(cut) {
-            return;
-        }
-        // Also if the first reading went well and this one did not: some ranges are then listed twice.
-        self.maps_unreadable = true;
-        cut.all(&mut |start, end, class| {
-            if let Class::Root(kind) | Class::Thread(kind) = class {
-                self.add(start, end, kind);
-            }
-        });
-    }
-
-    fn add_each_mapping(&mut self, cut: &Cut) -> bool {
-        maps::for_each(&mut |m| {
-            // What is not writable any more, but has no file behind it, was written once.
-            if m.read && m.private && !m.device && (m.write || m.anonymous) {
-                cut.pieces(m.start, m.end, &mut |start, end, class| match class {
+        if !self.maps_unreadable {
+            for at in 0..self.mapping_count {
+                let (start, end) = self.mappings.get(at).copied().unwrap_or_default();
+                cut.pieces(start, end, &mut |start, end, class| match class {
                     None => self.add(start, end, Kind::Mappings),
                     Some(Class::Root(kind) | Class::Thread(kind)) => self.add(start, end, kind),
                     Some(Class::Dead | Class::Shim) => {}
                 });
             }
-        })
+            return;
+        }
+        cut.all(&mut |start, end, class| {
+            if let Class::Root(kind) | Class::Thread(kind) = class {
+                self.add(start, end, kind);
+            }
+        });
     }
 
     /// Whether everything that can hold a pointer is known.
