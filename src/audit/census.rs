@@ -330,7 +330,7 @@ impl Census {
                 )
             });
         let what = if named { object } else { 64 - surplus.leading_zeros() as usize };
-        (Key { type_address, what, known: 0 }, named)
+        (Key { type_address, what, ..Key::default() }, named)
     }
 }
 

@@ -9,7 +9,7 @@ use super::records::Head;
 use super::settings::Settings;
 use super::snapshot::{self, Handoff, status};
 use super::{Trigger, census_file, plain, records, suppressions};
-use crate::heap::modes;
+use crate::heap::{modes, stacks};
 use crate::meta::{self, Array, Mark};
 use crate::roots::threads::Thread;
 use crate::sys::text::{STDERR, Writer};
@@ -73,6 +73,8 @@ pub unsafe fn set_apart() {
         libc::prctl(libc::PR_SET_NAME, c"gcshim-audit".as_ptr());
         guard::install();
     }
+    // What is allocated here is not the program's.
+    stacks::pause();
 }
 
 unsafe fn audit(
@@ -135,6 +137,10 @@ unsafe fn audit(
     if left_out > 0 {
         census.degrade("objects in findings for which there was no room", 0, left_out);
     }
+    let no_stack = stacks::lost();
+    if no_stack > 0 {
+        census.degrade("stacks for which there was no room: what was allocated or freed there has none", 0, no_stack);
+    }
     report(&mut census, moment, trigger, handoff, settings)
 }
 
@@ -164,6 +170,7 @@ fn report(census: &mut Census, moment: &Moment<'_>, trigger: Trigger, handoff: &
         turns += 1;
     }
     let head = Head {
+        modules: moment.modules,
         trigger: trigger.name(),
         pid: moment.pid,
         pause_us: handoff.pause_ns.load(Ordering::Acquire) / 1000,

@@ -9,6 +9,7 @@ use super::census::Census;
 use super::findings::{Key, example};
 use super::lost::HEAD;
 use crate::finalizers::refcount_validator::Verdict;
+use crate::heap::stacks;
 use crate::mark::blocks::{DEAD, OBJECT};
 use crate::mark::scan::Frontier;
 use crate::mark::walk::Stop;
@@ -322,7 +323,8 @@ impl Census {
             });
             if holds_unseen && let Some(numbers) = self.numbers(id, object) {
                 // SAFETY: an object.
-                let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
+                let type_address = unsafe { read(object + OB_TYPE) };
+                let key = Key { type_address, made: stacks::of(base).0, ..Key::default() };
                 self.findings.add(
                     Verdict::UncollectableCycle,
                     key,
@@ -344,11 +346,8 @@ impl Census {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
-                let at = self
-                    .findings
-                    .all()
-                    .iter()
-                    .position(|f| f.verdict() == Verdict::UncollectableCycle && f.key.type_address == type_address);
+                let key = Key { type_address, made: stacks::of(object).0, ..Key::default() };
+                let at = self.findings.all().iter().position(|f| f.verdict() == Verdict::UncollectableCycle && f.key == key);
                 self.blocks.clear(id, HEAD);
                 self.settle_from(id, frontier, at);
             }
@@ -370,6 +369,8 @@ impl Census {
 
     /// Makes each unsettled object for which `wanted` holds a head of the verdict, and settles what it leads to.
     fn settle_each(&mut self, verdict: Verdict, frontier: &mut Frontier, wanted: &dyn Fn(&Census, BlockId, usize) -> bool) {
+        // Garbage is no mistake: where it was made is nobody's concern.
+        let told_apart = verdict == Verdict::UncollectableCycle;
         let mut lost = self.lost();
         while let Some(Stop { id, .. }) = lost.next(&self.blocks) {
             if !self.is_lost_object(id) {
@@ -387,7 +388,8 @@ impl Census {
                 continue;
             };
             // SAFETY: an object.
-            let key = Key { type_address: unsafe { read(object + OB_TYPE) }, what: 0, known: 0 };
+            let type_address = unsafe { read(object + OB_TYPE) };
+            let key = Key { type_address, made: if told_apart { stacks::of(base).0 } else { 0 }, ..Key::default() };
             let at = self.findings.add(verdict, key, false, numbers.refcount, bytes as u64, example(object, id, numbers));
             self.settle_from(id, frontier, at);
         }

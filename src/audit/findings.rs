@@ -30,6 +30,10 @@ pub struct Key {
     pub what: usize,
     /// The number of the entry in `known` that explains it, 0 for none.
     pub known: u8,
+    /// The stack on which it was made (see `heap::stacks`), 0 for any.
+    pub made: u32,
+    /// The stack on which it was freed, 0 for any.
+    pub freed: u32,
 }
 
 /// A finding.

@@ -5,7 +5,7 @@
 use super::census::Census;
 use super::findings::{Holder, Key, example};
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
-use crate::heap::view;
+use crate::heap::{stacks, view};
 use crate::mark::BlockId;
 use crate::meta::Map;
 use crate::python::types::{OB_TYPE, read};
@@ -50,7 +50,8 @@ fn note(findings: &mut super::findings::Findings, found: &mut Map<u32>, word: us
     let at = match found.get(block) {
         Some(&at) => Some(at as usize),
         None => {
-            let key = Key { type_address: 0, what: bytes, known: 0 };
+            let (made, freed) = stacks::of(block);
+            let key = Key { what: bytes, made, freed, ..Key::default() };
             let one = example(block, BlockId(0), Numbers::default());
             let at = findings.add(Verdict::FreedWhileReferenced, key, false, 0, bytes as u64, one);
             if let Some(at) = at {

@@ -10,6 +10,7 @@ use super::census::{Census, Head};
 use super::findings::{Key, example};
 use super::known;
 use crate::finalizers::refcount_validator::{Numbers, Verdict};
+use crate::heap::stacks;
 use crate::mark::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT, SETTLED, WANTED};
 use crate::mark::scan::Frontier;
 use crate::mark::walk::Stop;
@@ -69,7 +70,7 @@ impl Census {
                     let header = unsafe { [read(object), type_address] };
                     self.heads.add(Head { object, block: base, header, surplus: numbers.surplus() });
                 }
-                let key = Key { type_address, what: 0, known };
+                let key = Key { type_address, known, made: stacks::of(base).0, ..Key::default() };
                 self.findings.add(
                     Verdict::LeakedObject,
                     key,
@@ -88,10 +89,9 @@ impl Census {
                 let Some(object) = self.blocks.object_of(id) else { continue };
                 // SAFETY: an object.
                 let type_address = unsafe { read(object + OB_TYPE) };
-                let at =
-                    self.findings.all().iter().position(|f| {
-                        f.verdict() == Verdict::LeakedObject && f.key.type_address == type_address && f.key.known == 0
-                    });
+                let made = self.blocks.extent(id).0;
+                let key = Key { type_address, made: stacks::of(made).0, ..Key::default() };
+                let at = self.findings.all().iter().position(|f| f.verdict() == Verdict::LeakedObject && f.key == key);
                 self.blocks.clear(id, HEAD);
                 self.settle_from(id, frontier, at);
             }
@@ -168,7 +168,7 @@ impl Census {
                 continue;
             }
             let known = self.model.as_ref().map_or(0, |m| known::find_block(m, base, bytes));
-            let key = Key { type_address: 0, what: bytes, known };
+            let key = Key { what: bytes, known, made: stacks::of(base).0, ..Key::default() };
             let at = self.findings.add(Verdict::LeakedBlock, key, false, 1, bytes as u64, example(base, id, Numbers::default()));
             self.settle_from(id, frontier, at);
         }

@@ -27,6 +27,7 @@ pub mod records;
 pub mod references;
 pub mod semaphores;
 pub mod settings;
+pub mod sites;
 pub mod snapshot;
 pub mod static_objects;
 pub mod suppressions;

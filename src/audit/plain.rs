@@ -6,6 +6,7 @@ use super::census::Census;
 use super::findings::Finding;
 use super::labels::Labels;
 use super::records::Head;
+use super::sites;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::sys::text::Writer;
 
@@ -13,7 +14,7 @@ use crate::sys::text::Writer;
 const SHOWN: usize = 20;
 
 /// Writes the failing findings. A clean program gets nothing, unless hardly anything could be looked at.
-pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) {
+pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head<'_>) {
     let failing =
         (0..census.findings.all().len()).filter(|&at| !labels.suppressed(at) && census.fails(&census.findings.all()[at]));
     let (mut shown, mut total) = (0, 0);
@@ -33,6 +34,7 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
         let _ = write!(w, "gcshim: {}: ", one.verdict().name());
         sentence(w, &one, labels.get(at).as_bytes());
         w.bytes(b"\n");
+        sites::plain(w, head.modules, &one);
         details(w, census, &one);
     }
     if total > shown {

@@ -8,13 +8,17 @@ use super::findings::Finding;
 use super::json;
 use super::known;
 use super::labels::Labels;
+use super::sites;
 use crate::finalizers::refcount_validator::Verdict;
+use crate::roots::modules::Modules;
 use crate::sys::files::File;
 use crate::sys::text::Writer;
 
 /// What is said of the audit as a whole.
 #[derive(Clone, Copy)]
-pub struct Head {
+pub struct Head<'a> {
+    /// The program's modules.
+    pub modules: &'a Modules,
     /// What asked for it.
     pub trigger: &'static str,
     /// The program's process id.
@@ -28,7 +32,7 @@ pub struct Head {
 }
 
 /// Writes all records of an audit.
-pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) {
+pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head<'_>) {
     process(w, census, head);
     let objects = census.model.as_ref().map_or(0, |m| m.objects);
     let _ = write!(
@@ -55,7 +59,7 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
         }
         findings += 1;
         failing += u32::from(census.fails(&one));
-        finding(w, census, labels, at, &one);
+        finding(w, census, labels, head.modules, at, &one);
     }
     for d in census.degraded_copy().iter().filter(|d| d.count > 0) {
         w.bytes(b"{\"kind\":\"degraded\",\"what\":");
@@ -67,7 +71,7 @@ pub fn write(w: &mut Writer, census: &mut Census, labels: &Labels, head: &Head) 
     w.flush();
 }
 
-fn process(w: &mut Writer, census: &Census, head: &Head) {
+fn process(w: &mut Writer, census: &Census, head: &Head<'_>) {
     let _ = write!(w, "{{\"schema\":\"gcshim/1\",\"kind\":\"process\",\"pid\":{},\"argv\":[", head.pid);
     command_line(w);
     w.bytes(b"],\"python\":");
@@ -94,7 +98,7 @@ pub fn command_line(w: &mut Writer) {
     }
 }
 
-fn finding(w: &mut Writer, census: &mut Census, labels: &Labels, at: usize, one: &Finding) {
+fn finding(w: &mut Writer, census: &mut Census, labels: &Labels, modules: &Modules, at: usize, one: &Finding) {
     let _ = write!(w, "{{\"kind\":\"finding\",\"verdict\":\"{}\",\"type\":", one.verdict().name());
     json::string(w, labels.get(at).as_bytes());
     let _ = write!(
@@ -112,6 +116,7 @@ fn finding(w: &mut Writer, census: &mut Census, labels: &Labels, at: usize, one:
     if one.verdict() == Verdict::MissingTraverse {
         let _ = write!(w, ",\"detail\":\"the reference {} bytes into the object is owned and not visited\"", one.key.what);
     }
+    sites::write(w, modules, one);
     w.bytes(b",\"holders\":[");
     for (i, &(holder, words)) in one.holders.iter().filter(|(_, n)| *n > 0).enumerate() {
         w.bytes(if i > 0 { b",{\"type\":" } else { b"{\"type\":" });

@@ -28,6 +28,8 @@ pub struct Settings {
     pub histogram: [u8; PATH_MAX],
     /// Look at the block of one allocated byte in so many.
     pub histogram_rate: u32,
+    /// Which stacks are kept.
+    pub stacks: Stacks,
     /// Exit status when a failing verdict was found, 0 to leave the program's own.
     pub exit_code: i32,
     /// A bit per verdict.
@@ -54,6 +56,18 @@ pub enum Mode {
     /// Free at once, never look.
     Off,
 }
+
+/// `GCSHIM_STACKS`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stacks {
+    /// None.
+    Off,
+    /// Return addresses.
+    Native,
+}
+
+/// All kinds of stacks with their names.
+const STACKS: [(Stacks, &str); 2] = [(Stacks::Off, "off"), (Stacks::Native, "native")];
 
 /// All modes with their names.
 const MODES: [(Mode, &str); 4] =
@@ -82,6 +96,7 @@ static mut SETTINGS: Settings = Settings {
     census: [0; PATH_MAX],
     histogram: [0; PATH_MAX],
     histogram_rate: 16384,
+    stacks: Stacks::Off,
     exit_code: 0,
     fail_on: bit(Verdict::LeakedObject)
         | bit(Verdict::LeakedReference)
@@ -160,6 +175,9 @@ impl Settings {
             b"GCSHIM_CENSUS" => set_path(&mut self.census, value)?,
             b"GCSHIM_HISTOGRAM" => set_path(&mut self.histogram, value)?,
             b"GCSHIM_HISTOGRAM_RATE" => self.histogram_rate = number(value, 0, 1 << 30).ok_or(Mistake::Value)? as u32,
+            b"GCSHIM_STACKS" => {
+                self.stacks = STACKS.iter().find(|(_, n)| n.as_bytes() == value).ok_or(Mistake::Value)?.0;
+            }
             b"GCSHIM_EXITCODE" => self.exit_code = number(value, 1, 255).ok_or(Mistake::Value)? as i32,
             b"GCSHIM_FAIL_ON" => {
                 let mut bits = 0;
@@ -279,7 +297,7 @@ mod tests {
         for option in OPTIONS {
             let value = match option.name {
                 "GCSHIM_AUDIT" => "exit",
-                "GCSHIM_MODE" => "off",
+                "GCSHIM_MODE" | "GCSHIM_STACKS" => "off",
                 "GCSHIM_FAIL_ON" => "leaked-object",
                 "GCSHIM_ROOTS" => "-stacks",
                 "GCSHIM_PLAIN" | "GCSHIM_FOLLOW_FORK" => "1",

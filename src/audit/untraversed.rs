@@ -110,7 +110,7 @@ impl Census {
                 }
                 let Some(numbers) = self.numbers(id, object) else { continue };
                 let known = self.model.as_ref().map_or(0, |m| known::find(m, Verdict::MissingTraverse, object, 1, at - object));
-                let key = Key { type_address: info.address, what: at - object, known };
+                let key = Key { type_address: info.address, what: at - object, known, ..Key::default() };
                 self.findings.add(Verdict::MissingTraverse, key, false, 1, bytes as u64, example(object, id, numbers));
             }
         });

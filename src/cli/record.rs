@@ -74,6 +74,9 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
     pub site: Site,
+    /// Where they were freed, for `freed-while-referenced`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freed: Option<Box<Site>>,
     /// The types that the found words lie in.
     pub holders: Vec<Holder>,
     #[serde(skip_serializing_if = "Option::is_none")]

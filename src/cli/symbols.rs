@@ -20,15 +20,16 @@ const DEBUG_FOLDER: &str = "/usr/lib/debug";
 pub fn resolve(report: &mut Report) {
     let mut modules: HashMap<String, Option<Module>> = HashMap::new();
     for finding in report.processes.iter_mut().flat_map(|p| &mut p.audits).flat_map(|a| &mut a.findings) {
-        let frames = std::mem::take(&mut finding.site.native);
-        for frame in frames {
-            let module = frame
-                .module
-                .as_ref()
-                .and_then(|name| modules.entry(name.clone()).or_insert_with(|| Module::load(Path::new(name))).as_ref());
-            match module {
-                Some(module) => finding.site.native.extend(module.frames(frame)),
-                None => finding.site.native.push(frame),
+        for site in [Some(&mut finding.site), finding.freed.as_deref_mut()].into_iter().flatten() {
+            for frame in std::mem::take(&mut site.native) {
+                let module = frame
+                    .module
+                    .as_ref()
+                    .and_then(|name| modules.entry(name.clone()).or_insert_with(|| Module::load(Path::new(name))).as_ref());
+                match module {
+                    Some(module) => site.native.extend(module.frames(frame)),
+                    None => site.native.push(frame),
+                }
             }
         }
     }

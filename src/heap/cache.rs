@@ -13,6 +13,7 @@ use super::abandoned;
 use super::modes;
 use super::size_class::{self, CLASSES, DIRECT, MAX_DIRECT_SIZE};
 use super::span::Span;
+use super::stacks;
 use super::stamps;
 use crate::meta;
 use crate::sys::lock::{Ranked, rank};
@@ -39,6 +40,8 @@ pub struct Cache {
     pub untold_retained_bytes: usize,
     /// What decides which blocks get a stamp.
     pub stamps: stamps::Local,
+    /// Whether it walks its stack.
+    pub stacks: stacks::Local,
     next_unused: *mut Cache,
     next_of_all: *mut Cache,
     in_use: AtomicBool,
@@ -53,6 +56,7 @@ const fn empty() -> Cache {
         bins: [[NO_SLAB; CLASSES]; 2],
         untold_retained_bytes: 0,
         stamps: stamps::Local::NEW,
+        stacks: stacks::Local::NEW,
         next_unused: null_mut(),
         next_of_all: null_mut(),
         in_use: AtomicBool::new(false),
@@ -161,7 +165,10 @@ pub fn release_mine() {
 
 fn give_back(cache: *mut Cache) {
     // SAFETY: as below.
-    unsafe { stamps::thread_ends(cache) };
+    unsafe {
+        stamps::thread_ends(cache);
+        stacks::thread_ends(cache);
+    }
     let mut caches = CACHES.lock();
     // SAFETY: the record is empty and belongs to nobody.
     unsafe {
@@ -251,8 +258,8 @@ unsafe fn set_bin(cache: *mut Cache, domain: Domain, class: usize, span: *mut Sp
         let largest = size_class::block_bytes(class);
         if largest <= MAX_DIRECT_SIZE {
             let first = if class == 0 { 0 } else { size_class::direct_index(size_class::block_bytes(class - 1)) + 1 };
-            // While blocks are counted, every request takes the slow path.
-            let span = if modes::on(modes::STAMP) { NO_SLAB } else { span };
+            // While something is noted of each block, every request takes the slow path.
+            let span = if modes::on(modes::BIRTHS) { NO_SLAB } else { span };
             let row = (&raw mut (*cache).direct).cast::<*mut Span>().add(domain as usize * DIRECT);
             for i in first..=size_class::direct_index(largest) {
                 row.add(i).write(span);

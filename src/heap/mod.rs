@@ -22,6 +22,7 @@ pub mod single;
 pub mod size_class;
 pub mod slab;
 pub mod span;
+pub mod stacks;
 pub mod stamps;
 pub mod view;
 pub mod watch;
@@ -72,8 +73,8 @@ pub fn allocate_fast(size: usize, domain: Domain) -> *mut u8 {
 /// The slow half of [`allocate`]: all sizes.
 #[inline(never)]
 pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
-    if modes::on(modes::STAMP) {
-        return allocate_counted(size, domain);
+    if modes::on(modes::BIRTHS) {
+        return allocate_noted(size, domain);
     }
     allocate_patiently(size, domain)
 }
@@ -90,10 +91,10 @@ fn allocate_patiently(size: usize, domain: Domain) -> *mut u8 {
     block
 }
 
-/// A block while blocks are counted, and some get stamps.
+/// A block while something is noted of each.
 #[inline(never)]
-fn allocate_counted(size: usize, domain: Domain) -> *mut u8 {
-    if size <= MAX_SLAB_SIZE {
+fn allocate_noted(size: usize, domain: Domain) -> *mut u8 {
+    if size <= MAX_SLAB_SIZE && !modes::on(modes::STACKS) {
         // SAFETY: as in allocate_class; the empty slab has no block.
         unsafe {
             let span = cache::bin(cache::mine(), domain, size_class::class_of(size));
@@ -106,8 +107,24 @@ fn allocate_counted(size: usize, domain: Domain) -> *mut u8 {
     }
     let block = allocate_patiently(size, domain);
     // SAFETY: allocated above, known to nobody.
-    unsafe { stamps::born(block) };
+    unsafe { born(block) };
     block
+}
+
+/// Notes what is to be noted of a new block.
+///
+/// # Safety
+/// `block` is null, or has just been allocated and is known to nobody.
+unsafe fn born(block: *mut u8) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        if modes::on(modes::STAMP) {
+            stamps::born(block);
+        }
+        if modes::on(modes::STACKS) {
+            stacks::born(block);
+        }
+    }
 }
 
 fn allocate_any(size: usize, domain: Domain) -> *mut u8 {
@@ -199,9 +216,9 @@ pub fn allocate_aligned(size: usize, align: usize, domain: Domain) -> *mut u8 {
         Some(class) => allocate_class(class, domain),
         None => allocate_single(size, align, domain),
     };
-    if modes::on(modes::STAMP) {
+    if modes::on(modes::BIRTHS) {
         // SAFETY: allocated above, known to nobody.
-        unsafe { stamps::born(block) };
+        unsafe { born(block) };
     }
     block
 }
@@ -277,6 +294,9 @@ fn free_watched(span: *mut Span, at: usize) {
         }
         watch::ends(span, at);
         if modes::on(modes::RETAIN) {
+            if modes::on(modes::STACKS) {
+                stacks::freed(span, at);
+            }
             return retained::set_aside(span, at);
         }
         free_at_once(span, at);

@@ -14,6 +14,12 @@ pub const STAMP: u8 = 2;
 /// Somebody wants to know when certain blocks end (see `watch`).
 pub const WATCH: u8 = 4;
 
+/// `malloc` notes the stack that it is called on, and so does `free` where blocks are retained (see `stacks`).
+pub const STACKS: u8 = 8;
+
+/// `malloc` has something to do for each block: its fast path finds no slab.
+pub const BIRTHS: u8 = STAMP | STACKS;
+
 static MODES: AtomicU8 = AtomicU8::new(0);
 
 /// Whether there is anything unusual to do.

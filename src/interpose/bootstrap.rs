@@ -1,7 +1,7 @@
 //! What needs a finished C library, done once when the shim is loaded: before the program's constructors and `main`. The heap does
 //! not wait for it.
 
-use super::{collecting, exec, exit, fork, python_allocators, threads};
+use super::{collecting, exec, exit, fork, python_allocators, stacks, threads};
 use crate::audit::histogram;
 use crate::audit::settings::Settings;
 
@@ -20,4 +20,5 @@ extern "C" fn constructor() {
     python_allocators::install();
     // Last: what we ourselves make the C library allocate is no business of the program's.
     histogram::start(Settings::get());
+    stacks::install();
 }

@@ -8,6 +8,7 @@
 //! program with threads, POSIX allows no `malloc` in the child. `vfork` and `posix_spawn` share memory and stop the parent's
 //! thread: the child simply uses its cache.
 
+use super::stacks;
 use crate::audit::{frozen, histogram, semaphores, snapshot};
 use crate::collect::cycle;
 use crate::finalizers::{self, run};
@@ -35,6 +36,7 @@ extern "C" fn child() {
         modules::allow_questions();
         heap::after_fork_in_child();
     }
+    stacks::after_fork_in_child();
     snapshot::forget_running();
     GATE.begin();
     histogram::after_fork_in_child();

@@ -1,6 +1,7 @@
 //! What the program meets: the exported C functions, bootstrap, fork, thread end.
 
 pub mod fork;
+pub mod stacks;
 pub mod threads;
 
 // In the unit tests the program is the test harness, which keeps its own malloc.

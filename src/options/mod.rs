@@ -72,6 +72,13 @@ pub const OPTIONS: &[Opt] = &[
         help: "Root kinds: stacks, registers, tls, tsd, dyntls, globals, mappings, added; -kind leaves one out.",
     },
     Opt {
+        name: "GCSHIM_STACKS",
+        values: "off|native",
+        default: "off",
+        help: "Keep the stack of each allocation, and of each free in the modes that retain: findings say where their objects were made, \
+               and freed, and those of one type from two places are two.",
+    },
+    Opt {
         name: "GCSHIM_HISTOGRAM",
         values: "FILE",
         default: "(none)",

@@ -12,6 +12,8 @@ pub struct Module {
     pub base: usize,
     /// One past the highest address of its segments.
     pub end: usize,
+    /// What is to be added to an address in its file.
+    pub bias: usize,
     /// Its path, zero-terminated, owned by the dynamic linker; empty for the program itself.
     pub name: *const c_char,
 }
@@ -138,7 +140,7 @@ impl Modules {
                 }
             }
         }
-        *slot = Module { base: low.min(high), end: high, name: info.dlpi_name };
+        *slot = Module { base: low.min(high), end: high, bias: base, name: info.dlpi_name };
         self.module_count += 1;
     }
 }

@@ -21,3 +21,4 @@ pub mod stop_signal;
 pub mod text;
 pub mod thread_status;
 pub mod tls;
+pub mod unwind;

@@ -74,6 +74,7 @@ fn every_option_has_a_flag_that_reaches_the_program() {
         ("GCSHIM_SUPPRESSIONS", suppressions.to_str().expect("a UTF-8 path")),
         ("GCSHIM_CENSUS", "/dev/null"),
         ("GCSHIM_ROOTS", "-stacks,-tls"),
+        ("GCSHIM_STACKS", "native"),
         ("GCSHIM_HISTOGRAM", "/dev/null"),
         ("GCSHIM_HISTOGRAM_RATE", "0"),
         ("GCSHIM_DEADLINE", "5"),

@@ -9,7 +9,7 @@ use crate::cli::record::{Example, Finding, Holder, NativeFrame, Process, PythonF
 use crate::cli::verdicts;
 
 /// Frames shown of each kind; `json` has them all.
-const FRAMES: usize = 8;
+const FRAMES: usize = 16;
 /// Examples shown of each finding.
 const EXAMPLES: usize = 3;
 
@@ -104,6 +104,10 @@ fn finding(out: &mut String, f: &Finding) {
     line(out, 1, &format!("{}{note}: {}", printable(&f.verdict), verdicts::sentence(f)));
     some(out, &f.site.python, "made at", python_frame);
     some(out, &f.site.native, "made in", native_frame);
+    if let Some(freed) = &f.freed {
+        some(out, &freed.python, "freed at", python_frame);
+        some(out, &freed.native, "freed in", native_frame);
+    }
     if !f.through.is_empty() {
         let lost: Vec<String> =
             f.through.iter().map(|t| format!("{} {}", grouped(t.objects.unwrap_or(1)), name(&t.type_name))).collect();

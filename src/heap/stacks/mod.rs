@@ -1,0 +1,175 @@
+//! The stacks on which blocks were allocated, and, where blocks are retained, freed.
+//!
+//! While stacks are kept, `malloc` takes its slow path (see `modes`), as it does for `stamps`: it walks the calling thread's stack, has the [`depot`] keep it,
+//! and notes its number for the block in a [`table`]. Every block gets one; a sample would leave out most leaks. Nothing here waits for another thread, and
+//! nothing is kept per thread but whether it is at it: what the walk itself makes the C library allocate, and what a signal handler allocates meanwhile, has no stack.
+
+pub mod depot;
+pub mod table;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+
+use super::cache;
+use super::modes;
+use super::page_map;
+use super::slab;
+use super::span::{Span, kind};
+use crate::sys::unwind;
+use depot::Depot;
+use table::Table;
+
+/// Native frames kept of a stack, the innermost ones.
+pub const NATIVE_FRAMES: usize = 24;
+
+/// One thread's part. All zero at first.
+pub struct Local {
+    /// A stack is being walked.
+    busy: bool,
+}
+
+impl Local {
+    /// A thread's first state.
+    pub const NEW: Local = Local { busy: false };
+}
+
+static DEPOT: Depot = Depot::new();
+static ALLOCATED: Table = Table::new();
+static FREED: Table = Table::new();
+
+/// Stacks that were to be kept and could not be, for want of room.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// What was noted is still true.
+static TRUE: AtomicBool = AtomicBool::new(false);
+
+/// Keeps stacks from here on. `false`: there is no memory for them.
+pub fn start() -> bool {
+    if !DEPOT.open() {
+        return false;
+    }
+    TRUE.store(true, Release);
+    modes::switch_on(modes::STACKS);
+    cache::hide_direct();
+    true
+}
+
+/// Keeps none from here on; what is known stays known.
+pub fn pause() {
+    modes::switch_off(modes::STACKS);
+}
+
+/// Keeps none from here on, and forgets what is known.
+pub fn stop() {
+    pause();
+    TRUE.store(false, Release);
+}
+
+/// Whether stacks are known.
+pub fn known() -> bool {
+    TRUE.load(Acquire)
+}
+
+/// How many could not be kept.
+pub fn lost() -> u64 {
+    LOST.load(Relaxed)
+}
+
+/// Notes the stack of a new block.
+///
+/// # Safety
+/// `block` is null, or has just been allocated and is known to nobody.
+#[inline(never)]
+pub unsafe fn born(block: *mut u8) {
+    if block.is_null() {
+        return;
+    }
+    // SAFETY: a block has a span, which stays while it is in use.
+    unsafe {
+        let span = page_map::span_at(block as usize);
+        let (id, index) = ((*span).id, index_of(span, block as usize));
+        let number = number_of_mine();
+        if !ALLOCATED.set(id, index, number) {
+            LOST.fetch_add(1, Relaxed);
+        }
+        FREED.set(id, index, 0);
+    }
+}
+
+/// Notes the stack on which a block is freed that stays as it is. To be called before it is set aside.
+///
+/// # Safety
+/// `span` came from the page map for `at`.
+#[cold]
+#[inline(never)]
+pub unsafe fn freed(span: *mut Span, at: usize) {
+    // SAFETY: the caller's duty. What is no block in use is misuse, which is for others to say.
+    unsafe {
+        let is_slab = (*span).kind.load(Relaxed) == kind::SLAB;
+        if is_slab && slab::starts_block(span, at) && slab::in_use(span, at) || !is_slab && at == (*span).base {
+            let index = index_of(span, at);
+            if !FREED.set((*span).id, index, number_of_mine()) {
+                LOST.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+/// The numbers of the stacks on which the block in which an address lies was allocated, and freed; 0 where that is not known.
+pub fn of(address: usize) -> (u32, u32) {
+    let span = page_map::span_at(address);
+    if !known() || span.is_null() {
+        return (0, 0);
+    }
+    // SAFETY: page map entries are records, which live for ever.
+    unsafe {
+        let (id, index) = ((*span).id, index_of(span, address));
+        (ALLOCATED.get(id, index), FREED.get(id, index))
+    }
+}
+
+/// The frames of a stack, innermost first: return addresses.
+pub fn frames(number: u32) -> &'static [u64] {
+    DEPOT.sequence(number)
+}
+
+/// The number of a block in its span.
+unsafe fn index_of(span: *mut Span, at: usize) -> usize {
+    // SAFETY: the caller has a record that covers the address.
+    unsafe { if (*span).kind.load(Relaxed) == kind::SLAB { slab::index_at(span, at).0 } else { 0 } }
+}
+
+/// The number of the calling thread's stack; 0 if it is not to be had.
+fn number_of_mine() -> u32 {
+    if !cache::have_one() {
+        return 0;
+    }
+    // SAFETY: the calling thread's own cache.
+    let local = unsafe { &raw mut (*cache::mine()).stacks };
+    // SAFETY: as above. A cache that ends meanwhile stays a record.
+    unsafe {
+        if (*local).busy {
+            return 0;
+        }
+        (*local).busy = true;
+    }
+    let mut addresses = [0; NATIVE_FRAMES];
+    let count = unwind::walk(&mut addresses);
+    let mut words = [0; NATIVE_FRAMES];
+    words.iter_mut().zip(&addresses).for_each(|(word, &at)| *word = at as u64);
+    let number = words.get(..count).map_or(0, |words| DEPOT.number(words));
+    if number == 0 && count > 0 {
+        LOST.fetch_add(1, Relaxed);
+    }
+    // SAFETY: as above.
+    unsafe { (*local).busy = false };
+    number
+}
+
+/// Where a thread's cache goes to another: it walks nothing.
+///
+/// # Safety
+/// `cache` belongs to nobody.
+pub unsafe fn thread_ends(cache: *mut cache::Cache) {
+    // SAFETY: the caller's duty.
+    unsafe { (*cache).stacks.busy = false };
+}
