@@ -1,7 +1,8 @@
 /* Blocks that only memory holds which the program mapped for itself, as other allocators, coroutine libraries and compilers of machine
- * code do: anonymous, far inside a large reservation, a private copy of a file, behind a guard page, and behind the program break. */
+ * code do: anonymous, far inside a large reservation, a private copy of a file, behind a guard page, kept from children, amid code, and behind the program break. */
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "roots.h"
@@ -52,6 +53,36 @@ static int guarded(void)
     return hold_in(memory + 20 * 1024);
 }
 
+/* Kept from children, as node keeps its heap: a snapshot's child must have it all the same, and a child of the program's not. */
+static int unforked(void)
+{
+    char *memory = mmap(NULL, 64 * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || madvise(memory, 64 * 1024, MADV_DONTFORK) != 0)
+        abort();
+    int status = hold_in(memory);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(madvise(memory, 64 * 1024, MADV_NORMAL) == 0);
+    int ended;
+    if (waitpid(child, &ended, 0) != child || ended != 0)
+        abort();
+    return status;
+}
+
+/* Amid machine code, where an instruction has its operand. */
+static int code(void)
+{
+    char *memory = mmap(NULL, 64 * 1024, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    for (int i = 0; i < held_count; i++) {
+        void *block = new_block(HELD_SIZE);
+        memcpy(memory + 4094 + 13 * i, &block, sizeof block);
+    }
+    wipe();
+    return audit();
+}
+
 static int program_break(void)
 {
     char *memory = sbrk(64 * 1024);
@@ -61,7 +92,8 @@ static int program_break(void)
 int main(int argc, char **argv)
 {
     static const struct root_case cases[] = {
-        {"anonymous", anonymous}, {"reserved", reserved}, {"private_file", private_file}, {"guarded", guarded}, {"program_break", program_break},
+        {"anonymous", anonymous}, {"reserved", reserved}, {"private_file", private_file}, {"guarded", guarded}, {"unforked", unforked}, {"code", code},
+        {"program_break", program_break},
         {NULL, NULL},
     };
     return run_case(argc, argv, cases);

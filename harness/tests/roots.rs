@@ -142,7 +142,15 @@ fn globals() {
 
 #[test]
 fn mappings() {
-    let cases = [("anonymous", 20), ("reserved", 20), ("private_file", 20), ("guarded", 20), ("program_break", 20)];
+    let cases = [
+        ("anonymous", 20),
+        ("reserved", 20),
+        ("private_file", 20),
+        ("guarded", 20),
+        ("unforked", 20),
+        ("code", 20),
+        ("program_break", 20),
+    ];
     root("mappings", false).prove(&cases);
 }
 

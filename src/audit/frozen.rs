@@ -7,6 +7,7 @@ use crate::finalizers;
 use crate::python::runtime::Runtime;
 use crate::roots::added::Copies;
 use crate::roots::control_block::ControlBlock;
+use crate::roots::lent::Lent;
 use crate::roots::modules::Modules;
 use crate::roots::threads::Thread;
 use crate::sys::process::{self, Side};
@@ -54,8 +55,13 @@ static TAKING: AtomicBool = AtomicBool::new(false);
 /// stood still. Answers the child's process id, or what the system refused. If another thread is at it: waits, or (`wait` is off) refuses.
 pub fn take(stack_pointer: usize, wait: bool, pause_ns: &AtomicU64, child: &dyn Fn(&Moment<'_>)) -> Result<i32, &'static str> {
     frozen(stack_pointer, wait, pause_ns, &mut |moment| {
+        let lent = Lent::all();
         // SAFETY: the child runs `child` and ends by _exit.
-        match unsafe { process::clone_snapshot() } {
+        let side = unsafe { process::clone_snapshot() };
+        if !matches!(side, Some(Side::Child)) {
+            drop(lent);
+        }
+        match side {
             Some(Side::Child) => {
                 // SAFETY: the child's copy of the locks, taken by the thread that this one is the copy of.
                 unsafe { finalizers::unlock_all() };

@@ -6,6 +6,8 @@ pub mod threads;
 
 // In the unit tests the program is the test harness, which keeps its own malloc.
 #[cfg(not(any(test, fuzzing)))]
+mod advice;
+#[cfg(not(any(test, fuzzing)))]
 mod bootstrap;
 #[cfg(not(any(test, fuzzing)))]
 mod c_api;

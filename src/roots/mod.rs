@@ -12,7 +12,9 @@
 
 pub mod added;
 pub mod claims;
+pub mod code;
 pub mod control_block;
+pub mod lent;
 pub mod loader;
 pub mod maps;
 pub mod modules;

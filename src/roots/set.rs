@@ -6,7 +6,7 @@ use super::control_block::{self, ControlBlock};
 use super::modules::Modules;
 use super::resident::Resident;
 use super::threads::Thread;
-use super::{Kind, Kinds, Root, maps};
+use super::{Kind, Kinds, Root, code, lent, maps};
 use crate::heap::view;
 use crate::meta::Array;
 
@@ -83,7 +83,7 @@ impl RootSet {
         (sources.told)(&mut |start, end| set.add(start, end, Kind::Added));
         let (start, end) = sources.added.range();
         set.add(start, end, Kind::Added);
-        set.left_out += sources.added.left_out;
+        set.left_out += sources.added.left_out + lent::left_out();
         added::for_each_in_heap(&mut |start| set.anchor(start, Kind::Added));
         for segment in sources.modules.segments() {
             let module = sources.modules.all().get(segment.module as usize);
@@ -159,6 +159,9 @@ impl RootSet {
             // What is not writable any more, but has no file behind it, was written once.
             if m.read && m.private && !m.device && (m.write || m.anonymous) {
                 all &= self.note_mapping(m.start, m.end);
+            }
+            if m.read && m.execute && m.anonymous {
+                self.anchor_code(m.start, m.end);
             }
             if !m.read && !m.write {
                 below = (m.start, m.end);
@@ -251,6 +254,12 @@ impl RootSet {
             }
             None => self.left_out += 1,
         }
+    }
+
+    fn anchor_code(&mut self, start: usize, end: usize) {
+        let resident = core::mem::replace(&mut self.resident, Resident::unknown());
+        code::for_each_operand(&resident, start, end, &mut |address| self.anchor(address, Kind::Mappings));
+        self.resident = resident;
     }
 
     /// Calls `part` for each touched part of each root.

@@ -111,6 +111,24 @@ pub unsafe fn discard(at: usize, bytes: usize) -> bool {
     unsafe { syscall6(libc::SYS_madvise, at, bytes, libc::MADV_DONTNEED as usize, 0, 0, 0) == 0 }
 }
 
+/// The system call, with the kernel's answer: 0, or minus an errno.
+///
+/// # Safety
+/// As for madvise(2).
+pub unsafe fn advise(at: usize, bytes: usize, advice: i32) -> isize {
+    // SAFETY: the caller's duty.
+    unsafe { syscall6(libc::SYS_madvise, at, bytes, advice as usize, 0, 0, 0) }
+}
+
+/// Whether children get copies of a range of pages from now on. `false` when refused.
+///
+/// # Safety
+/// The children that the program itself makes must be as it wants them.
+pub unsafe fn set_inherited(at: usize, bytes: usize, inherited: bool) -> bool {
+    // SAFETY: nothing else changes.
+    unsafe { advise(at, bytes, if inherited { libc::MADV_DOFORK } else { libc::MADV_DONTFORK }) == 0 }
+}
+
 /// From so many bytes on it pays to have the kernel forget pages rather than to write to them.
 const WORTH_DISCARDING_BYTES: usize = 4 * PAGE;
 
