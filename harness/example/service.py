@@ -1,6 +1,6 @@
 """A service that answers requests through an extension that leaks a list for each (leaky.c), and says now and then what it takes.
 
-    service.py REQUESTS
+    service.py REQUESTS [BYTES OF A NAME]
 
 Whoever asks is an object that others watch by weak references, as caches and observers do. The leaked list holds it, so nobody is ever told that it is gone; under
 `GCSHIM_MODE=collect` it goes as soon as the list is found lost. At the end: the requests, the wrong answers, who was told, and who at the end.
@@ -11,7 +11,7 @@ import weakref
 
 import leaky
 
-requests = int(sys.argv[1])
+requests, name_bytes = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
 watched, told, wrong = {}, 0, 0
 
 
@@ -32,9 +32,10 @@ def gone(number):
 
 def serve(number):
     global wrong
-    visitor = Visitor(f"visitor {number}")
+    name = f"visitor {number}".ljust(name_bytes)
+    visitor = Visitor(name)
     watched[number] = weakref.ref(visitor, lambda _: gone(number))
-    wrong += leaky.greet(visitor) != f"hello visitor {number}"
+    wrong += leaky.greet(visitor) != "hello " + name
 
 
 for number in range(requests):

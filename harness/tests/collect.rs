@@ -133,16 +133,17 @@ fn resident_in_the_end(outcome: &Outcome) -> u64 {
 }
 
 /// The example that leaks for ever; `harness/bench/python/leaking_service.py` has it serve a million requests. Half of what it leaks here is more than collections let come
-/// together: they begin when 32 MiB are new, whoever allocates faster than they come to their end waits at 64, and as much may be retained (`collect::pace`).
+/// together on the busiest machine: they begin when 32 MiB are new, or half of what lives; whoever allocates faster than they come to their end waits at twice that; and as much may
+/// be retained (`collect::pace`).
 #[test]
 fn a_service_with_a_leaking_extension_stays_small_and_its_weak_references_are_called_back() {
-    const REQUESTS: u64 = 600_000;
+    const REQUESTS: u64 = 250_000;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/example/service.py");
     let pythons = interpreters::with_headers();
     let python = pythons.last().expect("an interpreter with headers");
     let modules = compile::example_extension(python, "leaky");
     let serve = |mode: &str| {
-        let program = python.program().arg(&script).arg(REQUESTS.to_string()).env("PYTHONPATH", &modules).with_shim();
+        let program = python.program().arg(&script).arg(REQUESTS.to_string()).arg("2000").env("PYTHONPATH", &modules).with_shim();
         let outcome = program.env("GCSHIM_MODE", mode).env("GCSHIM_AUDIT", "never").run();
         assert!(outcome.succeeded(), "{}: {}", python.label(), outcome.describe());
         outcome
@@ -150,7 +151,7 @@ fn a_service_with_a_leaking_extension_stays_small_and_its_weak_references_are_ca
     let audit = serve("audit");
     assert!(audit.stdout.ends_with("wrong 0 told 0 of 0\n"), "{}: {}", python.label(), audit.describe());
     let leaked_mib = resident_in_the_end(&audit);
-    assert!(leaked_mib > 350, "{}: {}", python.label(), audit.describe());
+    assert!(leaked_mib > 500, "{}: {}", python.label(), audit.describe());
     let outcome = serve("collect");
     assert!(resident_in_the_end(&outcome) < leaked_mib / 2, "{} of {leaked_mib}: {}", python.label(), outcome.describe());
     assert_eq!(after(&outcome, "wrong"), 0, "{}: {}", python.label(), outcome.describe());
