@@ -47,6 +47,16 @@ fn a_program_that_never_frees_stays_small() {
 }
 
 #[test]
+fn a_block_that_only_the_address_behind_it_keeps_is_kept() {
+    let program = compile::program("collect_behind", &[]);
+    let outcome = Program::new(&program).with_shim().env("GCSHIM_MODE", "collect").run();
+    assert!(outcome.succeeded(), "{}", outcome.describe());
+    assert_eq!(outcome.stdout, "wrong 0 collected yes\n", "{}", outcome.describe());
+    let record = collections(&outcome);
+    assert!(number(&record, "full") >= 1 && number(&record, "condemned_bytes") > 900_000, "{record}");
+}
+
+#[test]
 fn a_freed_block_is_kept_while_a_word_points_to_it_and_reused_after() {
     let program = compile::program("quarantine_stale", &["-O0"]);
     for mode in ["quarantine", "collect"] {

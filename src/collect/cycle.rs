@@ -12,7 +12,7 @@ use super::records::Totals;
 use super::{attached, condemned, lost_objects, request, sweep};
 use crate::audit::settings::Settings;
 use crate::audit::{frozen, snapshot, suspects};
-use crate::heap::{pool, retained, wiping};
+use crate::heap::{cache, modes, pool, retained, wiping};
 use crate::python::runtime::Runtime;
 use crate::sys::lock::{Ranked, rank};
 use crate::sys::process::{self, Ended};
@@ -102,6 +102,10 @@ pub fn start(pace: Pace) {
     COLLECTS_IN.store(process::id(), Release);
     // What stood in a block that is reused would else be found in its new life, as far as that is not written to, and keep what was freed.
     wiping::from_now_on();
+    if pace.full {
+        modes::switch_on(modes::ROOM);
+        cache::hide_direct();
+    }
     retained::start(on_due, request::sweep_now);
 }
 

@@ -259,7 +259,7 @@ unsafe fn set_bin(cache: *mut Cache, domain: Domain, class: usize, span: *mut Sp
         if largest <= MAX_DIRECT_SIZE {
             let first = if class == 0 { 0 } else { size_class::direct_index(size_class::block_bytes(class - 1)) + 1 };
             // While something is noted of each block, every request takes the slow path.
-            let span = if modes::on(modes::BIRTHS) { NO_SLAB } else { span };
+            let span = if modes::hides_direct(domain) { NO_SLAB } else { span };
             let row = (&raw mut (*cache).direct).cast::<*mut Span>().add(domain as usize * DIRECT);
             for i in first..=size_class::direct_index(largest) {
                 row.add(i).write(span);

@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{AtomicU8, Ordering::*, fence};
 
+use super::Domain;
 use super::span::{Span, TABLE};
 
 /// `free` only remembers (see `retained`).
@@ -16,6 +17,10 @@ pub const WATCH: u8 = 4;
 
 /// `malloc` notes the stack that it is called on, and so does `free` where blocks are retained (see `stacks`).
 pub const STACKS: u8 = 8;
+
+/// Blocks of raw memory have room for a byte more than is asked for: a pointer to what is one behind the last byte, which C allows and may be all that a program keeps (PHP
+/// does), then lies in the block.
+pub const ROOM: u8 = 16;
 
 /// `malloc` has something to do for each block: its fast path finds no slab.
 pub const BIRTHS: u8 = STAMP | STACKS;
@@ -52,6 +57,11 @@ pub fn set_freeable(span: &Span) {
     if any() {
         span.freeable.store(0, Relaxed);
     }
+}
+
+/// Whether requests of this domain never come by the table that is indexed by sizes: there is something to note of each block, or its size is not what was asked for.
+pub fn hides_direct(domain: Domain) -> bool {
+    on(BIRTHS) || on(ROOM) && domain == Domain::Raw
 }
 
 /// Switches some off.
