@@ -7,5 +7,6 @@ ci/format.sh
 ci/lint.sh
 ci/library.sh
 ci/loom.sh
+ci/aarch64.sh --if-here
 cargo build --release --bins
 cargo test --release --no-fail-fast
