@@ -24,6 +24,7 @@
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
 #include <internal/pycore_dict.h>
+#include <internal/pycore_frame.h>
 #include <internal/pycore_interp.h>
 #include <internal/pycore_object.h>
 #include <internal/pycore_runtime_init.h>
@@ -120,6 +121,7 @@ static void types(void)
 static void strings(void)
 {
     Made made;
+    FIELD("STRING_LENGTH", PyASCIIObject, length);
     FIELD("STRING_STATE", PyASCIIObject, state);
     put("STRING_BYTES_MIN", offsetof(PyASCIIObject, state) + 8);
     put("ascii", sizeof(PyASCIIObject));
@@ -201,6 +203,41 @@ static void frames_and_threads(void)
     FIELD("frame_value_stack", PyFrameObject, f_valuestack);
     FIELD("frame_generator", PyFrameObject, f_gen);
 #endif
+#if MINOR <= 10
+    FIELD("walking_current", PyThreadState, frame);
+    FIELD("walking_back", PyFrameObject, f_back);
+    FIELD("walking_code", PyFrameObject, f_code);
+    FIELD("walking_position", PyFrameObject, f_lasti);
+    put("walking_frame", sizeof(PyFrameObject));
+    FIELD("walking_name", PyCodeObject, co_name);
+#else
+#if MINOR <= 12
+    FIELD("walking_current", PyThreadState, cframe);
+    FIELD("walking_through", _PyCFrame, current_frame);
+    FIELD("walking_code", _PyInterpreterFrame, f_code);
+    FIELD("walking_position", _PyInterpreterFrame, prev_instr);
+#else
+    FIELD("walking_current", PyThreadState, current_frame);
+    FIELD("walking_code", _PyInterpreterFrame, f_executable);
+    FIELD("walking_position", _PyInterpreterFrame, instr_ptr);
+#endif
+    FIELD("walking_back", _PyInterpreterFrame, previous);
+    put("walking_frame", sizeof(_PyInterpreterFrame));
+    FIELD("walking_name", PyCodeObject, co_qualname);
+    FIELD("walking_instructions", PyCodeObject, co_code_adaptive);
+#endif
+#if MINOR >= 12
+    FIELD("walking_owner", _PyInterpreterFrame, owner);
+    put("FRAME_OWNED_BY_CSTACK", FRAME_OWNED_BY_CSTACK);
+#endif
+    FIELD("walking_file", PyCodeObject, co_filename);
+#if MINOR <= 9
+    FIELD("walking_table", PyCodeObject, co_lnotab);
+#else
+    FIELD("walking_table", PyCodeObject, co_linetable);
+#endif
+    FIELD("walking_first_line", PyCodeObject, co_firstlineno);
+    put("walking_code_object", sizeof(PyCodeObject));
 #if MINOR <= 11
     FIELD("interpreters_made", _PyRuntimeState, interpreters.next_id);
 #endif

@@ -37,7 +37,8 @@ const SOURCES: [(&str, &[&str]); 6] = [
 const LEAST: [&str; 1] = ["TYPE_BYTES_MIN"];
 
 /// Constants that not every supported version has, and the first and last minor version that does.
-const OF_SOME: [(&str, u8, u8); 6] = [
+const OF_SOME: [(&str, u8, u8); 7] = [
+    ("FRAME_OWNED_BY_CSTACK", 12, 13),
     ("MANAGED_DICT", 11, 13),
     ("STATIC_3_11", 11, 11),
     ("MANAGED_WEAKREF", 12, 13),
@@ -276,6 +277,43 @@ fn frames_and_data_stacks_are_the_headers() {
         if layout::type_cache_nones(minor) > 0 {
             header.check("type_cache", layout::type_cache_nones(minor) as usize);
         }
+    }
+}
+
+#[test]
+fn frames_are_walked_by_the_headers() {
+    for header in all() {
+        let walking = layout::walking(header.minor()).expect("every version's are known");
+        header.check("walking_current", walking.current);
+        assert_eq!(walking.through.is_some(), header.numbers.contains_key("walking_through"));
+        if let Some(through) = walking.through {
+            header.check("walking_through", through);
+        }
+        header.check("walking_back", walking.back);
+        header.check("walking_code", walking.code);
+        assert_eq!(walking.owner.is_some(), header.numbers.contains_key("walking_owner"));
+        if let Some(owner) = walking.owner {
+            header.check("walking_owner", owner);
+        }
+        match walking.position {
+            layout::Position::Bytes(at) | layout::Position::Instructions(at) => {
+                assert_eq!(matches!(walking.position, layout::Position::Instructions(_)), header.minor() == 10);
+                header.check("walking_position", at);
+            }
+            layout::Position::Pointer(at, start) => {
+                header.check("walking_position", at);
+                header.check("walking_instructions", start);
+            }
+        }
+        header.check("walking_file", walking.file);
+        header.check("walking_name", walking.name);
+        header.check("walking_table", walking.table);
+        header.check("walking_first_line", walking.first_line);
+        // What is looked at lies inside, and reaches over all that is read.
+        let number = |name: &str| header.numbers[name] as usize;
+        assert!(walking.frame_bytes <= number("walking_frame") && walking.code_bytes <= number("walking_code_object"));
+        let [file, name, table, first] = [walking.file, walking.name, walking.table, walking.first_line];
+        assert!([file + 8, name + 8, table + 8, first + 4].iter().all(|&end| end <= walking.code_bytes));
     }
 }
 

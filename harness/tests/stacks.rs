@@ -103,12 +103,86 @@ fn what_is_freed_and_pointed_to_says_who_freed_it_and_who_made_it() {
     }
 }
 
+/// One function leaks in a generator, another in a list comprehension, a third under a name that is not ASCII, deep in recursion.
+const SITES: &str = "
+def generator(n):
+    seeded.bug('leaked_bytes', n)
+    yield n
+class Größe:
+    def tief(self, n):
+        return self.tief(n - 1) if n else seeded.bug('leaked_bytes', 30)
+for _ in generator(100):
+    pass
+[seeded.bug('leaked_bytes', 5) for _ in range(2)]
+Größe().tief(40)
+";
+
+#[test]
+fn a_leak_shows_the_lines_of_python_that_led_to_it() {
+    for interpreter in interpreters::with_headers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ä.py");
+        std::fs::write(&file, ["import sys\nsys.path.insert(0, sys.argv[1])\nimport seeded", SITES].concat()).expect("written");
+        for stacks in ["python", "both"] {
+            let program = interpreter.program().arg(&file).arg(compile::extension(interpreter, "seeded")).with_shim();
+            let outcome = program.env("GCSHIM_STACKS", stacks).run();
+            assert!(outcome.succeeded(), "{}", outcome.describe());
+            let about = format!("{} {stacks}: {}", interpreter.label(), outcome.describe());
+            let failing: Vec<&Value> =
+                report::of_kind(&outcome.records, "finding").into_iter().filter(|f| f["failing"] == true).collect();
+            assert_eq!(failing.len(), 3, "{about}");
+            let frames = |objects: u64| {
+                let one = failing.iter().find(|f| f["objects"] == objects).unwrap_or_else(|| panic!("{about}"));
+                assert_eq!(one["site"]["native"].as_array().is_some_and(|n| !n.is_empty()), stacks == "both", "{about}");
+                let python = one["site"]["python"].as_array().expect("frames");
+                let told = python.iter().map(|f| {
+                    assert_eq!(f["file"], file.to_str().expect("UTF-8"), "{about}");
+                    (f["function"].as_str().expect("a name").to_owned(), f["line"].as_u64().expect("a line"))
+                });
+                told.collect::<Vec<_>>()
+            };
+            // From 3.11 on names are qualified, from 3.12 on a comprehension has no frame of its own.
+            let minor = interpreter.version.1;
+            assert_eq!(frames(100), [("generator".to_owned(), 5), ("<module>".to_owned(), 10)], "{about}");
+            let comprehension = (minor < 12).then(|| ("<listcomp>".to_owned(), 12));
+            assert_eq!(frames(10), [comprehension.as_slice(), &[("<module>".to_owned(), 12)]].concat(), "{about}");
+            let deep = (if minor < 11 { "tief" } else { "Größe.tief" }.to_owned(), 9);
+            assert_eq!(frames(30), vec![deep; 16], "{about}");
+        }
+    }
+}
+
+#[test]
+fn what_python_freed_and_c_points_to_says_which_line_freed_it() {
+    let script = "
+import ctypes
+def make():
+    return bytes(1237)
+def drop(kept):
+    kept.clear()
+kept = [make()]
+pointer = ctypes.c_void_p(id(kept[0]))
+drop(kept)
+ctypes.PyDLL(None).gcshim_audit()
+";
+    for interpreter in interpreters::all() {
+        let program = interpreter.program().arg("-c").arg(script).with_shim();
+        let outcome = program.env("GCSHIM_MODE", "quarantine").env("GCSHIM_STACKS", "both").run();
+        assert!(outcome.succeeded(), "{}", outcome.describe());
+        let found = report::of_kind(&outcome.records, "finding");
+        let function = |f: &Value, field: &str| f[field]["python"][0]["function"].as_str().unwrap_or_default().to_owned();
+        let ours = found.iter().filter(|f| f["verdict"] == "freed-while-referenced" && function(f, "site") == "make");
+        let freed: Vec<_> = ours.map(|f| (function(f, "freed"), f["freed"]["python"][0]["line"].clone())).collect();
+        assert_eq!(freed, [("drop".to_owned(), Value::from(6))], "{}: {}", interpreter.label(), outcome.describe());
+    }
+}
+
 #[test]
 fn the_hardest_places_to_walk_a_stack_in_are_survived() {
     let library = compile::library("faults_library", &["-fno-builtin"]);
     for mode in ["audit", "quarantine", "collect"] {
         let program = Program::new(compile::program("stacks_odd", &["-pthread", "-fno-builtin"])).arg(&library).with_shim();
-        let outcome = program.env("GCSHIM_MODE", mode).env("GCSHIM_STACKS", "native").env("GCSHIM_PLAIN", "0").run();
+        let outcome = program.env("GCSHIM_MODE", mode).env("GCSHIM_STACKS", "both").env("GCSHIM_PLAIN", "0").run();
         assert!(outcome.succeeded() && outcome.stderr.is_empty(), "{mode}: {}", outcome.describe());
     }
 }
@@ -130,7 +204,7 @@ fn threads_forks_and_handlers_do_as_ever() {
     ];
     for (name, arguments, status) in cases {
         let program = Program::new(compile::program(name, &["-pthread", "-fno-builtin"])).with_shim();
-        let program = arguments.iter().fold(program, |p, a| p.arg(a)).env("GCSHIM_STACKS", "native").env("GCSHIM_PLAIN", "0");
+        let program = arguments.iter().fold(program, |p, a| p.arg(a)).env("GCSHIM_STACKS", "both").env("GCSHIM_PLAIN", "0");
         let outcome = program.run();
         assert!(outcome.status.code() == Some(status) && !outcome.timed_out, "{}", outcome.describe());
     }

@@ -64,10 +64,15 @@ pub enum Stacks {
     Off,
     /// Return addresses.
     Native,
+    /// Python frames.
+    Python,
+    /// Both.
+    Both,
 }
 
 /// All kinds of stacks with their names.
-const STACKS: [(Stacks, &str); 2] = [(Stacks::Off, "off"), (Stacks::Native, "native")];
+const STACKS: [(Stacks, &str); 4] =
+    [(Stacks::Off, "off"), (Stacks::Python, "python"), (Stacks::Native, "native"), (Stacks::Both, "both")];
 
 /// All modes with their names.
 const MODES: [(Mode, &str); 4] =

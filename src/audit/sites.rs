@@ -7,6 +7,7 @@ use super::findings::Finding;
 use super::json;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::heap::stacks;
+use crate::python::frames;
 use crate::roots::modules::{Module, Modules};
 use crate::sys::text::Writer;
 
@@ -35,8 +36,17 @@ pub fn write(w: &mut Writer, modules: &Modules, one: &Finding) {
 }
 
 fn stack(w: &mut Writer, modules: &Modules, number: u32) {
-    w.bytes(b"{\"python\":[],\"native\":[");
-    for (i, &address) in stacks::frames(number).iter().enumerate() {
+    let (native, python) = stacks::frames(number);
+    w.bytes(b"{\"python\":[");
+    for (i, (file, line, function)) in python.iter().filter_map(|&word| frames::described(word)).enumerate() {
+        w.bytes(if i > 0 { b",{\"file\":" } else { b"{\"file\":" });
+        json::string(w, file);
+        let _ = write!(w, ",\"line\":{line},\"function\":");
+        json::string(w, function);
+        w.bytes(b"}");
+    }
+    w.bytes(b"],\"native\":[");
+    for (i, &address) in native.iter().enumerate() {
         w.bytes(if i > 0 { b",{\"module\":" } else { b"{\"module\":" });
         let address = address as usize;
         match modules.find(address) {
@@ -54,10 +64,17 @@ fn stack(w: &mut Writer, modules: &Modules, number: u32) {
 /// Writes the plain lines.
 pub fn plain(w: &mut Writer, modules: &Modules, one: &Finding) {
     let (made, freed) = of(one);
-    for (title, number) in [("made in", made), ("freed in", freed)] {
-        let frames = stacks::frames(number);
-        for (i, &address) in frames.iter().take(SHOWN).enumerate() {
-            let _ = write!(w, "gcshim:     {} ", if i == 0 { title } else { "called by" });
+    for (what, number) in [("made", made), ("freed", freed)] {
+        let (native, python) = stacks::frames(number);
+        for (i, (file, line, function)) in python.iter().take(SHOWN).filter_map(|&word| frames::described(word)).enumerate() {
+            begin(w, i, what, "at");
+            w.bytes(function);
+            w.bytes(b" (");
+            w.bytes(file);
+            let _ = writeln!(w, ":{line})");
+        }
+        for (i, &address) in native.iter().take(SHOWN).enumerate() {
+            begin(w, i, what, "in");
             let address = address as usize;
             match modules.find(address) {
                 Some(module) => {
@@ -68,6 +85,10 @@ pub fn plain(w: &mut Writer, modules: &Modules, one: &Finding) {
             }
         }
     }
+}
+
+fn begin(w: &mut Writer, i: usize, what: &str, preposition: &str) {
+    let _ = if i == 0 { write!(w, "gcshim:     {what} {preposition} ") } else { write!(w, "gcshim:     called by ") };
 }
 
 /// The linker has no name for the program itself.

@@ -2,6 +2,8 @@
 
 use crate::audit::settings::{Settings, Stacks};
 use crate::heap::stacks;
+use crate::python::frames;
+use crate::python::runtime::Runtime;
 use crate::sys::text::stderr_line;
 use crate::sys::unwind;
 
@@ -11,10 +13,19 @@ pub fn install() {
     if !settings.on() || settings.stacks == Stacks::Off {
         return;
     }
-    if let Err(missing) = unwind::prepare() {
-        return stderr_line(format_args!("gcshim: no native stacks: {} (GCSHIM_STACKS)", missing.text()));
+    let mut native = matches!(settings.stacks, Stacks::Native | Stacks::Both);
+    if native && let Err(missing) = unwind::prepare() {
+        stderr_line(format_args!("gcshim: no native stacks: {} (GCSHIM_STACKS)", missing.text()));
+        native = false;
     }
-    if !stacks::start() {
+    let python = matches!(settings.stacks, Stacks::Python | Stacks::Both).then_some(frames::walk as stacks::PythonWalk);
+    if !native && python.is_none() {
+        return;
+    }
+    if let Some(evaluate) = Runtime::get().and_then(|runtime| runtime.symbols.evaluate) {
+        unwind::end_at(evaluate.get());
+    }
+    if !stacks::start(native, python) {
         stderr_line(format_args!("gcshim: no memory for stacks; there will be none (GCSHIM_STACKS)"));
     }
 }

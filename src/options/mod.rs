@@ -73,7 +73,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         name: "GCSHIM_STACKS",
-        values: "off|native",
+        values: "off|python|native|both",
         default: "off",
         help: "Keep the stack of each allocation, and of each free in the modes that retain: findings say where their objects were made, \
                and freed, and those of one type from two places are two.",

@@ -33,6 +33,9 @@ pub const fn interpreters_made(minor: u8) -> Option<usize> {
     }
 }
 
+/// `PyASCIIObject.length` (cpython/unicodeobject.h), in characters.
+pub const STRING_LENGTH: usize = 16;
+
 /// `PyASCIIObject.state` (cpython/unicodeobject.h): after the header, length and hash, in bytes. 32 bits: `interned` 2, `kind` 3, `compact` 1,
 /// `ascii` 1, in 3.8 to 3.13.
 pub const STRING_STATE: usize = 32;
@@ -148,6 +151,95 @@ pub const fn frame(minor: u8) -> Option<FrameLayout> {
     match minor {
         8 | 9 => Some(FrameLayout { value_stack: 64, generator: 96, top: FrameTop::Address(72) }),
         10 => Some(FrameLayout { value_stack: 64, generator: 88, top: FrameTop::Depth(80) }),
+        _ => None,
+    }
+}
+
+/// Where the frames of a thread are found, and in them what says at which line of which function they stand.
+pub struct Walking {
+    /// In `PyThreadState`: 3.8 to 3.10 `frame`, 3.11 and 3.12 `cframe`, 3.13 `current_frame`.
+    pub current: usize,
+    /// `_PyCFrame.current_frame` (cpython/pystate.h), where the former leads to one.
+    pub through: Option<usize>,
+    /// `PyFrameObject.f_back`; from 3.11 on `_PyInterpreterFrame.previous` (pycore_frame.h).
+    pub back: usize,
+    /// `f_code`; in 3.13 `f_executable`, which may be something else.
+    pub code: usize,
+    /// The instruction.
+    pub position: Position,
+    /// `_PyInterpreterFrame.owner`, where a frame may have no code.
+    pub owner: Option<usize>,
+    /// Bytes of a frame that are read.
+    pub frame_bytes: usize,
+    /// `PyCodeObject.co_filename` (cpython/code.h, 3.8: code.h).
+    pub file: usize,
+    /// `co_name`; from 3.11 on `co_qualname`.
+    pub name: usize,
+    /// `co_lnotab`; from 3.10 on `co_linetable`.
+    pub table: usize,
+    /// `co_firstlineno`, 32 bits.
+    pub first_line: usize,
+    /// Bytes of a code object that are read.
+    pub code_bytes: usize,
+}
+
+/// `FRAME_OWNED_BY_CSTACK` (pycore_frame.h, 3.12 and 3.13): the entry into the evaluation, which has no code of the program's.
+pub const FRAME_OWNED_BY_CSTACK: usize = 3;
+
+/// See [`Walking`].
+pub enum Position {
+    /// `f_lasti`, 32 bits: bytes.
+    Bytes(usize),
+    /// `f_lasti` of 3.10: instructions, of two bytes.
+    Instructions(usize),
+    /// 3.11 and 3.12 `prev_instr`, 3.13 `instr_ptr`: an address; and where in the code object the instructions begin (`co_code_adaptive`).
+    Pointer(usize, usize),
+}
+
+/// See [`Walking`].
+pub const fn walking(minor: u8) -> Option<Walking> {
+    let old = Walking {
+        current: 24,
+        through: None,
+        back: 24,
+        code: 32,
+        position: Position::Bytes(104),
+        owner: None,
+        frame_bytes: 112,
+        file: 104,
+        name: 112,
+        table: 120,
+        first_line: 40,
+        code_bytes: 128,
+    };
+    let new = Walking {
+        current: 56,
+        through: Some(0),
+        back: 8,
+        code: 0,
+        position: Position::Pointer(56, 192),
+        owner: Some(70),
+        frame_bytes: 72,
+        file: 112,
+        name: 128,
+        table: 136,
+        first_line: 68,
+        code_bytes: 144,
+    };
+    match minor {
+        8 | 9 => Some(old),
+        10 => Some(Walking { position: Position::Instructions(96), ..old }),
+        11 => Some(Walking {
+            through: Some(8),
+            back: 48,
+            code: 32,
+            position: Position::Pointer(56, 184),
+            owner: None,
+            first_line: 72,
+            ..new
+        }),
+        12 => Some(new),
+        13 => Some(Walking { current: 72, through: None, position: Position::Pointer(56, 200), ..new }),
         _ => None,
     }
 }

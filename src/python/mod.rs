@@ -7,6 +7,7 @@
 pub mod block_labels;
 pub mod count;
 pub mod datastack;
+pub mod frames;
 pub mod free_lists;
 pub mod interpreters;
 pub mod layout;

@@ -113,6 +113,10 @@ symbols! {
     interpreter_next = "PyInterpreterState_Next": unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     /// `PyThreadState *PyInterpreterState_ThreadHead(PyInterpreterState *)`
     thread_head = "PyInterpreterState_ThreadHead": unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+    /// `PyObject *_PyEval_EvalFrameDefault(...)`, by address: what evaluates Python code
+    evaluate = "_PyEval_EvalFrameDefault": Variable,
+    /// `int PyCode_Addr2Line(PyCodeObject *, int)`
+    line_of = "PyCode_Addr2Line": unsafe extern "C" fn(Object, c_int) -> c_int,
     /// `PyThreadState *PyThreadState_Next(PyThreadState *)`
     thread_next = "PyThreadState_Next": unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     /// Types and singletons, by address.

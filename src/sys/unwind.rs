@@ -34,6 +34,34 @@ static GET_IP: AtomicUsize = AtomicUsize::new(0);
 static OWN_START: AtomicUsize = AtomicUsize::new(0);
 static OWN_END: AtomicUsize = AtomicUsize::new(0);
 
+/// The function at whose frames walks end, and the module that it is in: addresses of the first byte and one past the last; 0 for none.
+static LAST: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+
+unsafe extern "C" {
+    /// glibc dlfcn.h; the third argument gets what the flags ask for.
+    fn dladdr1(address: *const c_void, info: *mut libc::Dl_info, extra: *mut *mut c_void, flags: c_int) -> c_int;
+}
+
+/// Has walks end at the frames of a function: an interpreter's that evaluates a program of its own. How it comes to its callee (directly, or by
+/// functions of the same module) depends on what it has learnt of the program meanwhile, so these frames are left out as well.
+pub fn end_at(function: usize) {
+    const RTLD_DL_SYMENT: c_int = 1;
+    let mut info = core::mem::MaybeUninit::<libc::Dl_info>::uninit();
+    let mut symbol: *mut c_void = core::ptr::null_mut();
+    // SAFETY: both are written by the call, the second with the symbol's entry, or null.
+    let size = unsafe {
+        match dladdr1(function as *const c_void, info.as_mut_ptr(), &mut symbol, RTLD_DL_SYMENT) {
+            0 => 0,
+            _ => symbol.cast::<libc::Elf64_Sym>().as_ref().map_or(0, |symbol| symbol.st_size as usize),
+        }
+    };
+    if let Some(module) = object_at(function) {
+        for (word, value) in LAST.iter().zip([function, function + size, module.map_start, module.map_end]) {
+            word.store(value, Release);
+        }
+    }
+}
+
 /// Why there are no native stacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Missing {
@@ -100,12 +128,18 @@ pub fn walk(frames: &mut [usize]) -> usize {
         return 0;
     }
     let own = (OWN_START.load(Relaxed), OWN_END.load(Relaxed));
-    let mut walk = Walk { frames: frames.as_mut_ptr(), room: frames.len(), count: 0, get_ip, own, module: (0, 0) };
+    let [start, end, module_start, module_end] = LAST.each_ref().map(|word| word.load(Acquire));
+    let last = (start, end);
+    let mut walk =
+        Walk { frames: frames.as_mut_ptr(), room: frames.len(), count: 0, get_ip, own, module: (0, 0), last, found_last: false };
     // SAFETY: `_Unwind_Reason_Code _Unwind_Backtrace(_Unwind_Trace_Fn, void *)` (unwind.h); the walk outlives the call.
     unsafe {
         core::mem::transmute::<usize, unsafe extern "C" fn(Trace, *mut c_void) -> c_int>(backtrace)(note, (&raw mut walk).cast());
     }
-    walk.count
+    let between = |at: usize| walk.found_last && module_start <= at && at < module_end;
+    let found = frames.get(..walk.count).unwrap_or(&[]);
+    // Where all is the interpreter's, it is what the program asked of it.
+    found.iter().rposition(|&at| !between(at)).map_or(walk.count, |at| at + 1)
 }
 
 struct Walk {
@@ -116,6 +150,9 @@ struct Walk {
     own: (usize, usize),
     /// Where the frame before lies: neighbours are often of one module.
     module: (usize, usize),
+    /// See [`end_at`].
+    last: (usize, usize),
+    found_last: bool,
 }
 
 unsafe extern "C" fn note(context: *mut c_void, walk: *mut c_void) -> c_int {
@@ -138,6 +175,10 @@ unsafe extern "C" fn note(context: *mut c_void, walk: *mut c_void) -> c_int {
             Some(object) => walk.module = (object.map_start, object.map_end),
             None => return END,
         }
+    }
+    if inside(walk.last) {
+        walk.found_last = true;
+        return END;
     }
     if walk.count == walk.room {
         return END;
@@ -162,10 +203,6 @@ fn names(address: usize, name: &[u8]) -> bool {
     const STRINGS_BYTES: usize = 10;
     let mut info = core::mem::MaybeUninit::<libc::Dl_info>::uninit();
     let mut map: *mut c_void = core::ptr::null_mut();
-    unsafe extern "C" {
-        /// glibc dlfcn.h; with `RTLD_DL_LINKMAP` the third argument gets the module's `struct link_map`.
-        fn dladdr1(address: *const c_void, info: *mut libc::Dl_info, extra: *mut *mut c_void, flags: c_int) -> c_int;
-    }
     const RTLD_DL_LINKMAP: c_int = 2;
     // SAFETY: both are written by the call. `struct link_map` (link.h) has l_addr, l_name, l_ld; the dynamic section is pairs of words that end with a zero tag; glibc
     // keeps the strings' address there relocated.

@@ -7,7 +7,7 @@
 pub mod depot;
 pub mod table;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::cache;
 use super::modes;
@@ -20,6 +20,12 @@ use table::Table;
 
 /// Native frames kept of a stack, the innermost ones.
 pub const NATIVE_FRAMES: usize = 24;
+
+/// Python frames kept of a stack, the innermost ones; they stand behind the native ones.
+pub const PYTHON_FRAMES: usize = 16;
+
+/// In a word of a stack: it is the number of a Python frame (see `python::frames`), not an address.
+pub const PYTHON_FRAME: u64 = 1 << 63;
 
 /// One thread's part. All zero at first.
 pub struct Local {
@@ -39,11 +45,22 @@ static FREED: Table = Table::new();
 /// Stacks that were to be kept and could not be, for want of room.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
+/// Native frames are kept.
+static NATIVE: AtomicBool = AtomicBool::new(false);
+
+/// Fills words with Python frames and answers how many: [`PythonWalk`], as an address; 0 for none.
+static PYTHON: AtomicUsize = AtomicUsize::new(0);
+
+/// Called in `malloc` and `free`, outside all locks; must not use the heap.
+pub type PythonWalk = fn(&mut [u64]) -> usize;
+
 /// What was noted is still true.
 static TRUE: AtomicBool = AtomicBool::new(false);
 
-/// Keeps stacks from here on. `false`: there is no memory for them.
-pub fn start() -> bool {
+/// Keeps stacks from here on: native frames, and Python frames if there is a way to find them. `false`: there is no memory for them.
+pub fn start(native: bool, python: Option<PythonWalk>) -> bool {
+    NATIVE.store(native, Relaxed);
+    PYTHON.store(python.map_or(0, |walk| walk as usize), Relaxed);
     if !DEPOT.open() {
         return false;
     }
@@ -127,9 +144,43 @@ pub fn of(address: usize) -> (u32, u32) {
     }
 }
 
-/// The frames of a stack, innermost first: return addresses.
-pub fn frames(number: u32) -> &'static [u64] {
+/// The frames of a stack: return addresses, the innermost first; then Python frames.
+pub fn frames(number: u32) -> (&'static [u64], &'static [u64]) {
+    let words = DEPOT.sequence(number);
+    words.split_at(words.iter().position(|word| word & PYTHON_FRAME != 0).unwrap_or(words.len()))
+}
+
+/// The number of a sequence that is kept for as long as the process lives; 0 if there is no room.
+pub fn keep(sequence: &[u64]) -> u32 {
+    DEPOT.number(sequence)
+}
+
+/// The sequence that has a number; empty for 0.
+pub fn kept(number: u32) -> &'static [u64] {
     DEPOT.sequence(number)
+}
+
+/// As [`keep`], for a text. What does not fit at its end is cut off.
+pub fn keep_text(text: &[u8]) -> u32 {
+    let mut words = [0u64; depot::WORDS_MAX];
+    let text = text.get(..text.len().min((depot::WORDS_MAX - 1) * 8)).unwrap_or(text);
+    if let Some((length, rest)) = words.split_first_mut() {
+        *length = text.len() as u64;
+        for (word, bytes) in rest.iter_mut().zip(text.chunks(8)) {
+            let mut eight = [0; 8];
+            eight.iter_mut().zip(bytes).for_each(|(to, &from)| *to = from);
+            *word = u64::from_ne_bytes(eight);
+        }
+    }
+    keep(words.get(..1 + text.len().div_ceil(8)).unwrap_or(&[]))
+}
+
+/// The text that has a number.
+pub fn kept_text(number: u32) -> &'static [u8] {
+    let Some((&length, words)) = kept(number).split_first() else { return &[] };
+    // SAFETY: the bytes of the words.
+    let bytes = unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) };
+    bytes.get(..length as usize).unwrap_or(&[])
 }
 
 /// The number of a block in its span.
@@ -152,10 +203,20 @@ fn number_of_mine() -> u32 {
         }
         (*local).busy = true;
     }
-    let mut addresses = [0; NATIVE_FRAMES];
-    let count = unwind::walk(&mut addresses);
-    let mut words = [0; NATIVE_FRAMES];
-    words.iter_mut().zip(&addresses).for_each(|(word, &at)| *word = at as u64);
+    let mut words = [0u64; NATIVE_FRAMES + PYTHON_FRAMES];
+    let mut count = 0;
+    if NATIVE.load(Relaxed) {
+        let mut addresses = [0; NATIVE_FRAMES];
+        count = unwind::walk(&mut addresses);
+        words.iter_mut().zip(&addresses).for_each(|(word, &at)| *word = at as u64);
+    }
+    let python = PYTHON.load(Relaxed);
+    if python != 0
+        && let Some(rest) = words.get_mut(count..count + PYTHON_FRAMES)
+    {
+        // SAFETY: only start stores here, and only functions of this type.
+        count += unsafe { core::mem::transmute::<usize, PythonWalk>(python)(rest) };
+    }
     let number = words.get(..count).map_or(0, |words| DEPOT.number(words));
     if number == 0 && count > 0 {
         LOST.fetch_add(1, Relaxed);
