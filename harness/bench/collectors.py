@@ -25,7 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 # Script, its arguments, loops: each about half a second.
 PYPERFORMANCE = [
     ("chaos", [], 3), ("comprehensions", [], 15000), ("deepcopy", [], 1000), ("deltablue", [], 100), ("float", [], 4), ("generators", [], 2),
-    ("go", [], 2), ("json_dumps", [], 40), ("logging", ["format"], 30000), ("nqueens", [], 3), ("pyflate", [], 1), ("regex_compile", [], 1),
+    ("go", [], 2), ("hexiom", [], 40), ("json_dumps", [], 40), ("logging", ["format"], 30000), ("nqueens", [], 3), ("pyflate", [], 1),
+    ("raytrace", [], 1), ("regex_compile", [], 1), ("richards", [], 6), ("sqlite_synth", [], 100000),
 ]
 SETUP = """
 from setuptools import Extension, setup
