@@ -114,7 +114,7 @@ fn memory_goes_back_to_the_system_after_a_peak() {
     assert!(mib[0] >= 450 && mib[1] <= 60, "{mib:?} MiB at the peak and after it");
 }
 
-/// Blocks are wiped when they are handed out, but not what nobody has had: a program may ask for more than it uses.
+/// Blocks are wiped when they are handed out, but not what nobody has had: a program may ask for more than it uses. (Less than the heap asks for huge pages at.)
 #[test]
 fn in_a_python_program_blocks_take_no_memory_before_they_are_written_to() {
     const SCRIPT: &str = "
@@ -124,15 +124,15 @@ def resident():
 malloc, free = ctypes.pythonapi.PyMem_RawMalloc, ctypes.pythonapi.PyMem_RawFree
 malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 before = resident()
-blocks = [malloc(20_000) for _ in range(1000)]
+blocks = [malloc(20_000) for _ in range(500)]
 fresh = resident() - before
 for block in blocks:
     ctypes.memset(block, 1, 20_000)
 written = resident() - before
 for block in blocks:
     free(block)
-blocks = [malloc(20_000) for _ in range(1000)]
-print(fresh < 8_000, written > 19_000, sum(map(any, (ctypes.string_at(block, 20_000) for block in blocks))))
+blocks = [malloc(20_000) for _ in range(500)]
+print(fresh < 4_000, written > 9_000, sum(map(any, (ctypes.string_at(block, 20_000) for block in blocks))))
 ";
     let mut wrong = Vec::new();
     for interpreter in interpreters::all() {
