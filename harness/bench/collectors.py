@@ -9,7 +9,6 @@ snapshots too) and peak resident memory. `fails`: the program crashed or did not
 pyperformance (from the package index) goes into harness/.work/envs, the Boehm collector is built by harness/bench/boehm.sh. `build` builds a C extension with setup.py,
 everything preloaded, compiler and linker too.
 """
-import argparse
 import glob
 import json
 import os
@@ -18,9 +17,8 @@ import subprocess
 import sys
 import tempfile
 
-from measuring import HERE, WORK, Column, Table, in_turn
-
-ROOT = os.path.dirname(os.path.dirname(HERE))
+import measuring
+from measuring import HERE, ROOT, WORK, Column, Table, in_turn
 
 # Script, its arguments, loops: each about half a second.
 PYPERFORMANCE = [
@@ -141,18 +139,12 @@ PARTS = {"script": script, "pyperformance": pyperformance, "build": build, "nati
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-    parser.add_argument("--python", default=os.path.realpath(sys.executable))
-    parser.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    parser = measuring.parser(__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--columns", type=lambda text: text.split(","))
     parser.add_argument("--programs", type=lambda text: text.split(","), help="only these rows")
-    options = parser.parse_args()
-    options.library = os.path.abspath(options.library)
-    if not os.path.exists(options.library):
-        sys.exit(f"{options.library} is not there: cargo build --release --lib")
+    options = measuring.options_of(parser)
     options.boehm = boehm()
     print(subprocess.check_output([options.python, "-VV"], text=True).strip())
     for name in options.only.split(","):

@@ -1,4 +1,5 @@
-"""What the benchmarks share: a command measured from outside, columns in turn, medians, ratios to the first column, a table."""
+"""What the benchmarks share: arguments, a command measured from outside, columns in turn, medians, ratios to the first column, a table."""
+import argparse
 import math
 import os
 import signal
@@ -8,8 +9,27 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = os.path.join(os.path.dirname(HERE), ".work")
+ROOT = os.path.dirname(os.path.dirname(HERE))
 # A command that takes longer is given up: with some peers some programs do not come to an end.
 TIMEOUT_S = 600
+
+
+def parser(description):
+    """A parser with --python and --library; see `options_of`."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    made.add_argument("--python", default=os.path.realpath(sys.executable))
+    made.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    return made
+
+
+def options_of(parser):
+    """The command line's options; the library's path is absolute, and there is one."""
+    options = parser.parse_args()
+    options.library = os.path.abspath(options.library)
+    if not os.path.exists(options.library):
+        sys.exit(f"{options.library} is not there: cargo build --release --lib")
+    return options
 
 
 def measure_program():

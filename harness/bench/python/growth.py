@@ -5,7 +5,6 @@
 
 Each size is audited on one processor, then on two. 1e8 blocks want 8 GB.
 """
-import argparse
 import json
 import math
 import os
@@ -15,6 +14,9 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+import measuring  # noqa: E402
 
 
 def audit(options, blocks, processors):
@@ -79,16 +81,11 @@ def plot(rows, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(root, "target"))
-    parser.add_argument("--python", default=os.path.realpath(sys.executable))
-    parser.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    parser = measuring.parser(__doc__)
     parser.add_argument("--blocks", default="1e4,1e5,1e6,6e6,1e7,1e8")
     parser.add_argument("--audits", type=int, default=3)
     parser.add_argument("--svg")
-    options = parser.parse_args()
-    options.library = os.path.abspath(options.library)
+    options = measuring.options_of(parser)
     print("| blocks | mark, ms | with two processors | all, ms | with two | ns a block | pause, ms |\n|---|---|---|---|---|---|---|")
     rows = []
     for size in options.blocks.split(","):

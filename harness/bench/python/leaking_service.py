@@ -5,15 +5,17 @@
 
 Prints resident MiB per column, the CPU seconds, and how many weak references were called back.
 """
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-EXAMPLE = os.path.join(ROOT, "harness", "example")
+sys.path.insert(0, os.path.dirname(HERE))
+
+import measuring  # noqa: E402
+
+EXAMPLE = os.path.join(measuring.ROOT, "harness", "example")
 
 
 def build(python, folder):
@@ -36,13 +38,10 @@ def serve(python, folder, requests, variables):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-    parser.add_argument("--python", default=os.path.realpath(sys.executable))
-    parser.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    parser = measuring.parser(__doc__)
     parser.add_argument("--requests", type=int, default=1000000)
-    options = parser.parse_args()
-    preload = {"LD_PRELOAD": os.path.abspath(options.library), "GCSHIM_AUDIT": "never"}
+    options = measuring.options_of(parser)
+    preload = {"LD_PRELOAD": options.library, "GCSHIM_AUDIT": "never"}
     columns = {"glibc": {"PYTHONMALLOC": "malloc"}} | {f"gcshim {mode}": preload | {"GCSHIM_MODE": mode} for mode in ("audit", "collect")}
     with tempfile.TemporaryDirectory() as folder:
         build(options.python, folder)

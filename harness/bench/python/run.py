@@ -6,7 +6,6 @@
 Peers are used where they are found: mimalloc, jemalloc, tcmalloc (Debian: libmimalloc2.0, libjemalloc2, libtcmalloc-minimal4).
 Prints tables: medians over the runs, taken in turn, and the ratio to the first row.
 """
-import argparse
 import glob
 import json
 import os
@@ -17,6 +16,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+import measuring  # noqa: E402
 PEERS = [("mimalloc", "libmimalloc.so*"), ("jemalloc", "libjemalloc.so*"), ("tcmalloc", "libtcmalloc_minimal.so*")]
 
 
@@ -131,19 +133,12 @@ def audits(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(root, "target"))
-    parser.add_argument("--python", default=os.path.realpath(sys.executable))
-    parser.add_argument("--library", default=os.path.join(target, "release", "libgcshim.so"))
+    parser = measuring.parser(__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--millions", default="0.1,1,6")
     parser.add_argument("--only", choices=["script", "startup", "audits", "histogram"])
-    options = parser.parse_args()
-    if not os.path.exists(options.library):
-        sys.exit(f"{options.library} is not there: cargo build --release --lib")
-    options.library = os.path.abspath(options.library)
+    options = measuring.options_of(parser)
     print(subprocess.check_output([options.python, "-VV"], text=True).strip())
     for name, part in (("script", script), ("startup", startup), ("audits", audits), ("histogram", histogram)):
         if options.only in (None, name):
