@@ -3,7 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*};
 
-use crate::sys::files::{self, File};
+use super::maps;
+use crate::sys::files::File;
 use crate::sys::memory;
 
 /// So many mappings at most.
@@ -90,10 +91,8 @@ impl Drop for Lent {
 
 /// `7f00-7f01 rw-p ...`: the range, if it can be read and is private; `None` for a line that is none of a mapping's first.
 fn readable_and_private(line: &[u8]) -> Option<Option<(usize, usize)>> {
-    let (start, rest) = files::take_hex(line);
-    let (end, rest) = files::take_hex(rest.strip_prefix(b"-")?);
-    let [b' ', read, _, _, private, b' ', ..] = *rest else { return None };
-    Some((read == b'r' && private == b'p').then_some((start, end)))
+    let mapping = maps::parse(line)?;
+    Some((mapping.read && mapping.private).then_some((mapping.start, mapping.end)))
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ pub fn for_each(mapping: &mut dyn FnMut(Mapping)) -> bool {
     any && whole
 }
 
-/// `7f00-7f01 rw-p 00000000 08:01 1234   /path` (proc(5)).
-fn parse(line: &[u8]) -> Option<Mapping> {
+/// `7f00-7f01 rw-p 00000000 08:01 1234   /path` (proc(5)); the first line of a mapping in `smaps` is the same. `None` for any other line.
+pub fn parse(line: &[u8]) -> Option<Mapping> {
     let (start, rest) = files::take_hex(line);
     let (end, rest) = files::take_hex(rest.strip_prefix(b"-")?);
     let [b' ', r, w, x, p, ..] = *rest else { return None };

@@ -108,7 +108,7 @@ pub unsafe fn move_over(at: usize, bytes: usize, target: usize, target_bytes: us
 /// The range is ours and its contents are needed by nobody.
 pub unsafe fn discard(at: usize, bytes: usize) -> bool {
     // SAFETY: the caller's duty.
-    unsafe { syscall6(libc::SYS_madvise, at, bytes, libc::MADV_DONTNEED as usize, 0, 0, 0) == 0 }
+    unsafe { advise(at, bytes, libc::MADV_DONTNEED) == 0 }
 }
 
 /// The system call, with the kernel's answer: 0, or minus an errno.
@@ -163,5 +163,5 @@ pub fn is_readable(address: usize) -> bool {
 /// Asks for huge pages in a range. A refusal costs nothing but speed.
 pub fn advise_huge(at: usize, bytes: usize) {
     // SAFETY: advice changes no contents.
-    unsafe { syscall6(libc::SYS_madvise, at, bytes, libc::MADV_HUGEPAGE as usize, 0, 0, 0) };
+    unsafe { advise(at, bytes, libc::MADV_HUGEPAGE) };
 }
