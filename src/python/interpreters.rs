@@ -2,7 +2,6 @@
 
 use super::layout;
 use super::objects::Model;
-use super::runtime::INTERPRETERS_MAX;
 use super::tables;
 use super::types::{self, OB_SIZE, Species, read};
 use crate::mark::Part;
@@ -59,19 +58,15 @@ impl Model {
 
     /// Whether there have been more interpreters than there are.
     unsafe fn interpreters_ended(&self) -> bool {
-        let s = &self.runtime.symbols;
-        let (Some(made), Some(first), Some(next)) = (self.interpreters_made(), s.interpreter_head, s.interpreter_next) else {
-            return false;
-        };
+        let Some(made) = self.interpreters_made() else { return false };
         let mut count = 0;
-        // SAFETY: the functions only read the list of interpreters, which stands still in the snapshot; guarded in case it is torn.
+        // SAFETY: the list of interpreters stands still in the snapshot; guarded in case it is torn.
         unsafe {
             guard::call(|| {
-                let mut interpreter = first();
-                while !interpreter.is_null() && count < INTERPRETERS_MAX {
+                self.runtime.all_interpreters(&mut |_| {
                     count += 1;
-                    interpreter = next(interpreter);
-                }
+                    true
+                });
             });
         }
         count > 0 && made > count

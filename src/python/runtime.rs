@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::layout;
 
 /// Interpreters looked at, at most.
-pub const INTERPRETERS_MAX: u64 = 1 << 16;
+const INTERPRETERS_MAX: u64 = 1 << 16;
 
 /// A `PyObject *`.
 pub type Object = *mut c_void;
@@ -282,24 +282,34 @@ impl Runtime {
         if self.minor <= 11 {
             return self.current_thread() == 0;
         }
-        let (Some(gil), Some(first), Some(next)) =
-            (layout::interpreter_gil(self.minor), self.symbols.interpreter_head, self.symbols.interpreter_next)
-        else {
-            return false;
-        };
-        // SAFETY: the functions read one word each. Nobody starts or ends an interpreter without holding a GIL, which is seen as held: those in
-        // the list before it are whole. An interpreter whose lock has not been made names none.
+        let Some(gil) = layout::interpreter_gil(self.minor) else { return false };
+        // SAFETY: nobody starts or ends an interpreter without holding a GIL, which is seen as held: those in the list before it are whole. An
+        // interpreter whose lock has not been made names none.
         unsafe {
-            let mut interpreter = first() as usize;
+            self.all_interpreters(&mut |interpreter| {
+                let lock = ((interpreter + gil) as *const usize).read();
+                lock == 0 || ((lock + layout::GIL_LOCKED) as *const i32).read_volatile() <= 0
+            })
+        }
+    }
+
+    /// Asks `holds` of one interpreter's state after the other, until it says no; whether it holds for all. `false` too if they cannot be listed, or are too many.
+    ///
+    /// # Safety
+    /// The list of interpreters stands still.
+    pub unsafe fn all_interpreters(&self, holds: &mut dyn FnMut(usize) -> bool) -> bool {
+        let (Some(first), Some(next)) = (self.symbols.interpreter_head, self.symbols.interpreter_next) else { return false };
+        // SAFETY: the functions read one word each.
+        unsafe {
+            let mut interpreter = first();
             for _ in 0..INTERPRETERS_MAX {
-                if interpreter == 0 {
+                if interpreter.is_null() {
                     return true;
                 }
-                let lock = ((interpreter + gil) as *const usize).read();
-                if lock != 0 && ((lock + layout::GIL_LOCKED) as *const i32).read_volatile() > 0 {
+                if !holds(interpreter as usize) {
                     return false;
                 }
-                interpreter = next(interpreter as *mut c_void) as usize;
+                interpreter = next(interpreter);
             }
         }
         false
