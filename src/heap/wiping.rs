@@ -1,4 +1,5 @@
-//! Blocks are wiped when they are handed out, in programs with objects: what stood there would be found again, and keep alive what nobody holds.
+//! Blocks are wiped when they are handed out, in programs with objects and where blocks are retained: what stood there would be found again, and keep alive what nobody
+//! holds.
 //!
 //! A block is in use before it is wiped, so a snapshot that stops its thread in between finds the old words there. That is one block per thread,
 //! and never that of a thread that waits for the interpreter's lock.
@@ -21,7 +22,7 @@ pub fn wanted() -> bool {
 }
 
 /// Has what a slab's block held forgotten when it is handed out again, from here on. It would else be found in the new block as far as that is not written to, and
-/// keep alive, for an audit, what nobody holds. For programs with objects: arrays of theirs are often larger than what is in them.
+/// keep alive, for an audit, what nobody holds. Arrays of objects, for one, are often larger than what is in them.
 ///
 /// A freed block keeps what stands in it until then: programs that still look at what they freed (CPython until 3.13 at a thread's state when daemon threads outlive
 /// the interpreter, gh-124878) find it as they do with other allocators.

@@ -12,8 +12,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use super::cache;
 use super::modes;
 use super::page_map;
+use super::retained;
 use super::slab;
-use super::span::{Span, kind};
+use super::span::Span;
 use crate::sys::unwind;
 use depot::Depot;
 use table::Table;
@@ -103,7 +104,7 @@ pub unsafe fn born(block: *mut u8) {
     // SAFETY: a block has a span, which stays while it is in use.
     unsafe {
         let span = page_map::span_at(block as usize);
-        let (id, index) = ((*span).id, index_of(span, block as usize));
+        let (id, index) = ((*span).id, slab::index_at(span, block as usize).0);
         let number = number_of_mine();
         if !ALLOCATED.set(id, index, number) {
             LOST.fetch_add(1, Relaxed);
@@ -121,12 +122,8 @@ pub unsafe fn born(block: *mut u8) {
 pub unsafe fn freed(span: *mut Span, at: usize) {
     // SAFETY: the caller's duty. What is no block in use is misuse, which is for others to say.
     unsafe {
-        let is_slab = (*span).kind.load(Relaxed) == kind::SLAB;
-        if is_slab && slab::starts_block(span, at) && slab::in_use(span, at) || !is_slab && at == (*span).base {
-            let index = index_of(span, at);
-            if !FREED.set((*span).id, index, number_of_mine()) {
-                LOST.fetch_add(1, Relaxed);
-            }
+        if retained::is_in_use(at) && !FREED.set((*span).id, slab::index_at(span, at).0, number_of_mine()) {
+            LOST.fetch_add(1, Relaxed);
         }
     }
 }
@@ -139,7 +136,7 @@ pub fn of(address: usize) -> (u32, u32) {
     }
     // SAFETY: page map entries are records, which live for ever.
     unsafe {
-        let (id, index) = ((*span).id, index_of(span, address));
+        let (id, index) = ((*span).id, slab::index_at(span, address).0);
         (ALLOCATED.get(id, index), FREED.get(id, index))
     }
 }
@@ -181,12 +178,6 @@ pub fn kept_text(number: u32) -> &'static [u8] {
     // SAFETY: the bytes of the words.
     let bytes = unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) };
     bytes.get(..length as usize).unwrap_or(&[])
-}
-
-/// The number of a block in its span.
-unsafe fn index_of(span: *mut Span, at: usize) -> usize {
-    // SAFETY: the caller has a record that covers the address.
-    unsafe { if (*span).kind.load(Relaxed) == kind::SLAB { slab::index_at(span, at).0 } else { 0 } }
 }
 
 /// The number of the calling thread's stack; 0 if it is not to be had.
