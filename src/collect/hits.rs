@@ -7,6 +7,7 @@ use core::mem::MaybeUninit;
 
 use crate::heap::view;
 use crate::meta::Array;
+use crate::sys::bits;
 use crate::sys::memory::GRANULE;
 
 /// Bytes that share a bit: blocks begin and end at multiples of it.
@@ -154,14 +155,10 @@ impl OfSpan<'_> {
         if steps == 1 {
             return self.word(word) & wanted;
         }
-        let (mut left, mut hit) = (wanted, 0);
-        while left != 0 {
-            let bit = left.trailing_zeros() as usize;
-            left &= left - 1;
-            let first = (word * 64 + bit) * steps;
-            hit |= u64::from(self.any_between(first, first + steps)) << bit;
-        }
-        hit
+        bits::set_in(wanted).fold(0, |hit, bit| {
+            let first = (word * 64 + bit as usize) * steps;
+            hit | u64::from(self.any_between(first, first + steps)) << bit
+        })
     }
 
     #[inline]

@@ -22,6 +22,7 @@ use crate::roots::Kinds;
 use crate::roots::resident::Resident;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
+use crate::sys::bits;
 
 /// The work of one sweep.
 pub struct Sweep<'a> {
@@ -175,11 +176,10 @@ impl<'a> Sweep<'a> {
                 let place = (first + word).wrapping_sub(1);
                 let Some(&unreached) = self.unreached.get(place).filter(|bits| **bits != 0) else { continue };
                 let hits = self.hits.of_span(span.base);
-                let mut held =
+                let held =
                     if span.reciprocal == 0 { u64::from(hits.any()) } else { hits.among(word, unreached, span.block_bytes) };
-                while held != 0 {
-                    self.keep(id, word as u32 * 64 + held.trailing_zeros(), place, true);
-                    held &= held - 1;
+                for bit in bits::set_in(held) {
+                    self.keep(id, word as u32 * 64 + bit, place, true);
                 }
             }
         });
@@ -231,14 +231,15 @@ impl<'a> Sweep<'a> {
             self.read += 1;
             let Some(view) = view::span(span) else { continue };
             let base = view.base + index as usize * view.block_bytes;
-            let mut fits = true;
+            let (mut fits, resident) = (true, core::mem::replace(&mut self.resident, Resident::unknown()));
             // SAFETY: a retained block is readable.
             let mut read = |start: usize, end: usize| fits = fits && unsafe { self.read_words(start, end) };
             if view.block_bytes < WORTH_ASKING_BYTES {
                 read(base, base + view.block_bytes);
             } else {
-                Resident::open().for_each_part(base, base + view.block_bytes, &mut read);
+                resident.for_each_part(base, base + view.block_bytes, &mut read);
             }
+            self.resident = resident;
             if !fits {
                 self.empty(span, index);
             }

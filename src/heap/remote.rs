@@ -156,14 +156,7 @@ pub unsafe fn collect(span: *mut Span) -> bool {
 /// As for [`collect`]; `at` is below the number of words.
 unsafe fn gather(span: *mut Span, at: usize) -> bool {
     // SAFETY: the caller's duty.
-    unsafe {
-        let gathered = handover::gather((*(*span).remote_free).get_unchecked(at), |bits| slab::put(span, at, bits));
-        if let Some(twice) = gathered.filter(|&twice| twice != 0) {
-            let index = at * 64 + twice.trailing_zeros() as usize;
-            misuse::double_free((*span).base + index * (*span).block_bytes, (*span).block_bytes);
-        }
-        gathered.is_some()
-    }
+    unsafe { handover::gather((*(*span).remote_free).get_unchecked(at), |bits| put(span, at, bits)).is_some() }
 }
 
 /// Lets go of a slab that is full. `false`: others have freed blocks meanwhile, and it is still owned.
@@ -211,10 +204,7 @@ unsafe fn adopt(span: *mut Span, index: Option<usize>) {
     unsafe {
         settle(span);
         if let Some(index) = index {
-            let at = (*span).base + index * (*span).block_bytes;
-            if slab::put(span, index / 64, 1 << (index % 64)) != 0 {
-                misuse::double_free(at, (*span).block_bytes);
-            }
+            put(span, index / 64, 1 << (index % 64));
         }
         while !slab::advance(span) && !slab::carve(span) {
             // Full, so nobody need own it.

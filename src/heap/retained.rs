@@ -21,7 +21,7 @@ use super::stamps;
 use super::view;
 use super::watch;
 use crate::meta;
-use crate::sys::memory;
+use crate::sys::{bits, memory};
 
 /// In a block's byte: it is retained.
 const RETAINED: u8 = 1;
@@ -99,8 +99,8 @@ pub fn look_at_growth() {
 pub fn condemn(id: u32, word: usize, mask: u64) {
     let Some(span) = view::span(id) else { return };
     let record = TABLE.get(id);
-    for bit in (0..64).filter(|bit| mask >> bit & 1 != 0) {
-        let at = span.base + (word * 64 + bit) * span.block_bytes;
+    for bit in bits::set_in(mask) {
+        let at = span.base + (word * 64 + bit as usize) * span.block_bytes;
         // SAFETY: the span is in use, since one of its blocks, which nothing reaches and nobody can free, is.
         unsafe {
             if is_in_use(at) {
@@ -318,17 +318,10 @@ pub unsafe fn release(id: u32, word: usize, mask: u64) -> usize {
         }
         let (base, block_bytes, what) = (record.base, record.block_bytes, record.kind.load(Relaxed));
         let row = record.retained.load(Acquire).add(word * 64);
-        let each = |act: &mut dyn FnMut(usize)| {
-            let mut left = mine;
-            while left != 0 {
-                act(left.trailing_zeros() as usize);
-                left &= left - 1;
-            }
-        };
         if modes::on(modes::STAMP) {
-            each(&mut |bit| stamps::released(span, word * 64 + bit));
+            bits::set_in(mine).for_each(|bit| stamps::released(span, word * 64 + bit as usize));
         }
-        each(&mut |bit| (*row.add(bit)).store(0, Relaxed));
+        bits::set_in(mine).for_each(|bit| (*row.add(bit as usize)).store(0, Relaxed));
         if what == kind::SLAB {
             remote::free_many(span, word, mine);
         } else {
@@ -348,10 +341,8 @@ pub unsafe fn empty(id: u32, word: usize, mask: u64) {
     // SAFETY: records live for ever; a span with a retained block stays what it is; there is a byte for every block.
     unsafe {
         let Some(span) = TABLE.get(id).as_ref() else { return };
-        let mut left = bits_of(span, word) & mask;
-        while left != 0 {
-            let index = word * 64 + left.trailing_zeros() as usize;
-            left &= left - 1;
+        for bit in bits::set_in(bits_of(span, word) & mask) {
+            let index = word * 64 + bit as usize;
             memory::zero(span.base + index * span.block_bytes, span.block_bytes);
             (*span.retained.load(Acquire).add(index)).store(RETAINED | EMPTIED, Relaxed);
         }

@@ -10,6 +10,7 @@ use super::remote;
 use super::retained;
 use super::span::{Span, TABLE, kind};
 use crate::meta;
+use crate::sys::bits;
 
 /// A span in use.
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,15 +110,8 @@ pub unsafe fn for_each_free_block(f: &mut dyn FnMut(u32, u32)) {
         }
         let carved = span.ready.load(Relaxed);
         for first in (0..carved).step_by(64) {
-            let mut free = not_in_use(span, first as usize / 64);
-            while free != 0 {
-                let index = first + free.trailing_zeros();
-                if index >= carved {
-                    break;
-                }
-                f(id, index);
-                free &= free - 1;
-            }
+            let indices = bits::set_in(not_in_use(span, first as usize / 64)).map(|bit| first + bit);
+            indices.take_while(|&index| index < carved).for_each(|index| f(id, index));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The only place with system calls, locks and thread-local slots.
 
+pub mod bits;
 pub mod call_number;
 pub mod clock;
 pub mod exec_gate;

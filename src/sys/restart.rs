@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 #[cfg(target_arch = "x86_64")]
 use super::call_number;
 use super::raw::syscall6;
-use super::{clock, stop_signal};
+use super::{bits, clock, stop_signal};
 
 /// The program's signals that wait for this thread to leave our handler.
 struct Waiting {
@@ -55,11 +55,9 @@ fn pending(mask: u64) -> Waiting {
     let mut pending = 0u64;
     // SAFETY: the kernel's set is 8 bytes.
     unsafe { syscall6(libc::SYS_rt_sigpending, &raw mut pending as usize, 8, 0, 0, 0, 0) };
-    let mut left = pending & !mask & !(1 << (stop_signal::STOP_SIGNAL - 1));
     let mut result = Waiting { handled: false, interrupting: false };
-    while left != 0 {
-        let signal = left.trailing_zeros() as i32 + 1;
-        left &= left - 1;
+    for bit in bits::set_in(pending & !mask & !(1 << (stop_signal::STOP_SIGNAL - 1))) {
+        let signal = bit as i32 + 1;
         if let Some(action) = stop_signal::action_of(signal).filter(stop_signal::Action::is_handled) {
             result.handled = true;
             result.interrupting |= !action.restarts();
