@@ -1,5 +1,7 @@
 """What copy-on-write costs a program: it touches a large heap before an audit, while the audit's snapshot lives, and after. Arguments: millions of blocks, rounds.
 
+    LD_PRELOAD=libgcshim.so GCSHIM_AUDIT=signal GCSHIM_PLAIN=0 python3 harness/bench/python/touch_heap.py 6 3
+
 Prints one JSON object a round: processor ms of a pass over all lists (each pass writes every list's reference count), and page faults, of each of the three.
 """
 import gc
