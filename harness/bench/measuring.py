@@ -1,5 +1,6 @@
 """What the benchmarks share: arguments, a command measured from outside, columns in turn, medians, ratios to the first column, a table."""
 import argparse
+import glob
 import math
 import os
 import signal
@@ -30,6 +31,17 @@ def options_of(parser):
     if not os.path.exists(options.library):
         sys.exit(f"{options.library} is not there: cargo build --release --lib")
     return options
+
+
+def installed_peers():
+    """(name, library) of the other allocators that the system has (Debian: libmimalloc2.0, libjemalloc2, libtcmalloc-minimal4); those it has not are named on stderr."""
+    folders = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib")
+    for name, pattern in (("mimalloc", "libmimalloc.so*"), ("jemalloc", "libjemalloc.so*"), ("tcmalloc", "libtcmalloc_minimal.so*")):
+        found = [path for folder in folders for path in sorted(glob.glob(os.path.join(folder, pattern)))]
+        if found:
+            yield name, found[0]
+        else:
+            print(f"{name} is not installed: left out", file=sys.stderr)
 
 
 def measure_program():

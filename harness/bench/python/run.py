@@ -6,7 +6,6 @@
 Peers are used where they are found: mimalloc, jemalloc, tcmalloc (Debian: libmimalloc2.0, libjemalloc2, libtcmalloc-minimal4).
 Prints tables: medians over the runs, taken in turn, and the ratio to the first row.
 """
-import glob
 import json
 import os
 import statistics
@@ -19,15 +18,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
 import measuring  # noqa: E402
-PEERS = [("mimalloc", "libmimalloc.so*"), ("jemalloc", "libjemalloc.so*"), ("tcmalloc", "libtcmalloc_minimal.so*")]
-
-
-def find_peer(pattern):
-    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"):
-        hits = sorted(glob.glob(os.path.join(folder, pattern)))
-        if hits:
-            return hits[0]
-    return None
 
 
 def run(command, **environment):
@@ -61,12 +51,8 @@ def script(options):
     lib = options.library
     rows = [("glibc malloc (PYTHONMALLOC=malloc)", lambda: run(command, PYTHONMALLOC="malloc"))]
     rows.append(("pymalloc (stock)", lambda: run(command)))
-    for name, pattern in PEERS:
-        path = find_peer(pattern)
-        if path:
-            rows.append((f"{name} (PYTHONMALLOC=malloc)", lambda p=path: run(command, PYTHONMALLOC="malloc", LD_PRELOAD=p)))
-        else:
-            print(f"not found, left out: {name}")
+    for name, path in measuring.installed_peers():
+        rows.append((f"{name} (PYTHONMALLOC=malloc)", lambda p=path: run(command, PYTHONMALLOC="malloc", LD_PRELOAD=p)))
     rows.append(("gcshim, no audit", lambda: run(command, LD_PRELOAD=lib, GCSHIM_AUDIT="never")))
     rows.append(("gcshim, audit at exit", lambda: run(command, LD_PRELOAD=lib)))
     table(f"The alloc-heavy script, {options.rounds} rounds", rows, options.runs)
