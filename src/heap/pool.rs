@@ -23,9 +23,13 @@ const REGION_BYTES_MAX: usize = 1 << 30;
 /// Regions start at multiples of this, so that a huge page can back them from the start.
 const REGION_ALIGN: usize = 2 << 20;
 
-/// From this size on the heap asks for huge pages: faults, and the copying of page tables for a snapshot, then cost a five-hundredth.
-/// Smaller programs would only grow by them.
-const HUGE_PAGES_FROM: usize = (32 << 20) / GRANULE;
+/// From this size on, in granules, the heap asks for huge pages: faults, and the copying of page tables for a snapshot, then cost a five-hundredth.
+/// Smaller programs would only grow by them. The second is for sparse regions, which grow most: it bounds that copying, 0.1 µs for each of 4 KiB, to 3 ms.
+const HUGE_PAGES_FROM: [usize; 2] = [(32 << 20) / GRANULE, (128 << 20) / GRANULE];
+
+/// Slabs of larger blocks lie in sparse regions: each thread has some for each class that it uses, with few blocks in use, and of a block that is larger than a page it may
+/// touch only a part. Side by side with slabs of small blocks they would be made resident as a whole by huge pages.
+const MAX_DENSE_BYTES: usize = 4096;
 
 pub(crate) struct Pool {
     pub regions: [Region; REGIONS],
@@ -36,8 +40,11 @@ pub(crate) struct Pool {
     unused: *mut Span,
     pub dirty_granules: usize,
     pub used_granules: usize,
+    /// Of those, the ones in sparse regions.
+    sparse_granules: usize,
     reserved_bytes: usize,
-    huge_pages: bool,
+    /// Whether huge pages were asked for, in sparse regions as well.
+    huge_pages: [bool; 2],
     /// The least there was of `dirty_granules` since the epoch began.
     pub dirty_low: usize,
     pub epoch_start_ns: u64,
@@ -53,8 +60,9 @@ pub(crate) static POOL: Ranked<{ rank::POOL }, Pool> = Ranked::new(Pool {
     unused: core::ptr::null_mut(),
     dirty_granules: 0,
     used_granules: 0,
+    sparse_granules: 0,
     reserved_bytes: 0,
-    huge_pages: false,
+    huge_pages: [false; 2],
     dirty_low: 0,
     epoch_start_ns: 0,
 });
@@ -78,7 +86,7 @@ pub fn new_slab(class: usize, domain: Domain, owner: usize) -> *mut Span {
     let bytes = size_class::slab_bytes(class);
     let block = size_class::block_bytes(class);
     let mut pool = POOL.lock();
-    let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, bytes) else {
+    let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, bytes, block > MAX_DENSE_BYTES) else {
         return core::ptr::null_mut();
     };
     let fill = |span: &mut Span| {
@@ -201,8 +209,10 @@ pub(crate) fn publish(pool: &mut Guard<'_>, base: usize, bytes: usize, what: u8,
     span
 }
 
-/// Finds granules in a region, reserving a new one if need be (the second round then finds room in it). Returns their address and whether all of it reads as zero.
-pub(crate) fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) -> Option<(usize, bool)> {
+/// Finds granules in a region of the sort wanted, reserving a new one if need be (the second round then finds room in it), or in any if that is refused. Returns their
+/// address and whether all of it reads as zero.
+pub(crate) fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize, sparse: bool) -> Option<(usize, bool)> {
+    let mut refused = false;
     loop {
         let until = pool.count;
         let mut from = pool.first_with_room;
@@ -210,20 +220,31 @@ pub(crate) fn take_granules(pool: &mut Guard<'_>, count: usize, align: usize) ->
             from += 1;
         }
         pool.first_with_room = from;
-        let found = pool.regions.iter_mut().take(until).skip(from).find_map(|region| region.take(count, align));
-        if let Some(taken) = found {
-            pool.dirty_granules -= taken.dirty;
-            pool.dirty_low = pool.dirty_low.min(pool.dirty_granules);
-            pool.used_granules += count;
-            if pool.used_granules >= HUGE_PAGES_FROM && !pool.huge_pages {
-                pool.huge_pages = true;
-                for region in pool.regions.iter().take(until) {
-                    memory::advise_huge(region.base, region.bytes());
-                }
-            }
+        let mut fit = pool.regions.iter_mut().take(until).skip(from).filter(|r| r.sparse == sparse || refused);
+        let found = fit.find_map(|region| region.take(count, align).map(|taken| (taken, region.sparse)));
+        if let Some((taken, sparse)) = found {
+            note_taken(pool, count, taken.dirty, sparse);
             return Some((taken.base, taken.dirty == 0));
         }
-        add_region(pool, count * GRANULE, align)?;
+        if refused {
+            return None;
+        }
+        refused = add_region(pool, count * GRANULE, align, sparse).is_none();
+    }
+}
+
+/// Counts granules that a region has handed out, and asks for huge pages once there are many.
+pub(crate) fn note_taken(pool: &mut Guard<'_>, count: usize, dirty: usize, sparse: bool) {
+    pool.dirty_granules -= dirty;
+    pool.dirty_low = pool.dirty_low.min(pool.dirty_granules);
+    pool.used_granules += count;
+    pool.sparse_granules += if sparse { count } else { 0 };
+    let used = if sparse { pool.sparse_granules } else { pool.used_granules - pool.sparse_granules };
+    if used >= HUGE_PAGES_FROM[usize::from(sparse)] && !pool.huge_pages[usize::from(sparse)] {
+        pool.huge_pages[usize::from(sparse)] = true;
+        for region in pool.regions.iter().take(pool.count).filter(|r| r.sparse == sparse) {
+            memory::advise_huge(region.base, region.bytes());
+        }
     }
 }
 
@@ -234,6 +255,7 @@ pub(crate) fn give_granules(pool: &mut Guard<'_>, base: usize, count: usize) {
     let Some(index) = found else { return };
     if let Some(region) = pool.regions.get_mut(index) {
         region.give((base - region.base) / GRANULE, count);
+        pool.sparse_granules -= if region.sparse { count } else { 0 };
     }
     pool.first_with_room = pool.first_with_room.min(index);
     pool.used_granules -= count;
@@ -247,7 +269,7 @@ pub(crate) fn region_of<'a>(pool: &'a mut Guard<'_>, address: usize) -> Option<&
 }
 
 /// Reserves a region that has room for at least `bytes` at a multiple of `align`: as large as the heap is already, within bounds; less if the system refuses.
-fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
+fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize, sparse: bool) -> Option<()> {
     let mut want = pool.reserved_bytes.next_power_of_two().clamp(REGION_BYTES_MIN, REGION_BYTES_MAX).max(bytes);
     let base = loop {
         // Aligned as the request is, so that a region of just its size serves it.
@@ -269,9 +291,9 @@ fn add_region(pool: &mut Guard<'_>, bytes: usize, align: usize) -> Option<()> {
     };
     if let Some(slot) = pool.regions.get_mut(index) {
         // SAFETY: the range was mapped above; permanent memory is zero and lives for ever.
-        *slot = unsafe { Region::new(base, granules, bitmaps) };
+        *slot = unsafe { Region::new(base, granules, sparse, bitmaps) };
     }
-    if pool.huge_pages {
+    if pool.huge_pages[usize::from(sparse)] {
         memory::advise_huge(base, want);
     }
     pool.count += 1;

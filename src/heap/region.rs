@@ -13,6 +13,8 @@ pub struct Region {
     pub granules: usize,
     /// Granules not handed out.
     pub free: usize,
+    /// Whether it is for spans of which programs touch little at first.
+    pub sparse: bool,
     /// No granule below this one is free.
     hint: usize,
     /// A bit per granule: handed out. `words()` words in the shim's memory.
@@ -34,8 +36,15 @@ pub struct Taken {
 
 impl Region {
     /// No region.
-    pub const NONE: Region =
-        Region { base: 0, granules: 0, free: 0, hint: 0, used: core::ptr::null_mut(), dirty: core::ptr::null_mut() };
+    pub const NONE: Region = Region {
+        base: 0,
+        granules: 0,
+        free: 0,
+        sparse: false,
+        hint: 0,
+        used: core::ptr::null_mut(),
+        dirty: core::ptr::null_mut(),
+    };
 
     /// Bytes of bitmap memory that a region of `granules` needs.
     pub const fn bitmap_bytes(granules: usize) -> usize {
@@ -46,11 +55,11 @@ impl Region {
     ///
     /// # Safety
     /// The range is mapped and ours, and `bitmaps` are [`Region::bitmap_bytes`] zero bytes that live as long as it.
-    pub unsafe fn new(base: usize, granules: usize, bitmaps: usize) -> Region {
+    pub unsafe fn new(base: usize, granules: usize, sparse: bool, bitmaps: usize) -> Region {
         let used = bitmaps as *mut u64;
         // SAFETY: the bitmap memory holds two maps one after the other.
         let dirty = unsafe { used.add(granules.div_ceil(BITS)) };
-        Region { base, granules, free: granules, hint: 0, used, dirty }
+        Region { base, granules, free: granules, sparse, hint: 0, used, dirty }
     }
 
     /// Bytes of the region.
@@ -193,7 +202,7 @@ mod tests {
     fn region(granules: usize, base: usize) -> Region {
         let bitmaps = vec![0u64; Region::bitmap_bytes(granules) / 8].leak();
         // SAFETY: the bitmaps are leaked; no test touches the range itself.
-        unsafe { Region::new(base, granules, bitmaps.as_mut_ptr() as usize) }
+        unsafe { Region::new(base, granules, false, bitmaps.as_mut_ptr() as usize) }
     }
 
     #[test]

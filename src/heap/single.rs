@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::*;
 use super::Domain;
 use super::misuse;
 use super::page_map;
-use super::pool::{self, HUGE_BYTES, POOL, give_granules, publish, region_of, take_granules};
+use super::pool::{self, HUGE_BYTES, POOL, give_granules, note_taken, publish, region_of, take_granules};
 use super::span::{Span, kind};
 use crate::meta;
 use crate::sys::memory::{self, GRANULE, PAGE};
@@ -30,7 +30,7 @@ pub fn new_single(size: usize, align: usize, domain: Domain) -> *mut Span {
     };
     if bytes <= MAX_LARGE_BYTES && align <= MAX_LARGE_BYTES {
         let mut pool = POOL.lock();
-        if let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, align) {
+        if let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, align, false) {
             let span = publish(&mut pool, base, bytes, kind::LARGE, fill(zeroed));
             if span.is_null() {
                 give_granules(&mut pool, base, bytes / GRANULE);
@@ -83,8 +83,8 @@ pub unsafe fn resize_in_place(span: *mut Span, size: usize) -> bool {
         let Some(dirty) = region.take_at((base + old - region.base) / GRANULE, more) else {
             return false;
         };
-        pool.dirty_granules -= dirty;
-        pool.used_granules += more;
+        let sparse = region.sparse;
+        note_taken(&mut pool, more, dirty, sparse);
         if !page_map::set(base + old, bytes - old, span, &mut |size| meta::reserve_within(&pool, size)) {
             give_granules(&mut pool, base + old, more);
             return false;
