@@ -193,3 +193,20 @@ fn what_keeps_a_block_is_the_stale_pointer() {
         }
     }
 }
+
+/// What has a mapping of its own gives its memory back when it is freed, and nobody has to look for words that lead there before the next; the place stays empty while one does.
+#[test]
+fn a_freed_block_with_a_mapping_of_its_own_keeps_its_place_and_not_its_memory() {
+    for mode in ["quarantine", "collect"] {
+        let mapped = Program::new(compile::program("quarantine_mapped", &["-fno-builtin", "-Wno-use-after-free"]));
+        let outcome = mapped.with_shim().env("GCSHIM_MODE", mode).run();
+        let words: Vec<_> = outcome.stdout.split_whitespace().collect();
+        assert_eq!(words[..2], ["intact", "0"], "{}", outcome.describe());
+        // One of 40 blocks of 64 MiB, and less than the next.
+        let kib: u64 = words[2].parse().unwrap();
+        assert!((64 << 10..128 << 10).contains(&kib), "{}", outcome.describe());
+        // 2.5 GiB that count for a 64th of it, and 2 MiB at least between two sweeps.
+        let sweeps: u64 = report::of_kind(&outcome.records, "collections").iter().map(|r| r["sweeps"].as_u64().unwrap()).sum();
+        assert!(sweeps <= 20, "{}", outcome.describe());
+    }
+}

@@ -145,7 +145,7 @@ fn on_due() {
         return;
     }
     for _ in 0..TURNS_MAX {
-        if registers::call(step, 0) != 0 || retained::bytes() < HARD_LIMIT.load(Relaxed) {
+        if registers::call(step, 0) != 0 || retained::pressing_bytes() < HARD_LIMIT.load(Relaxed) {
             return;
         }
         clock::sleep_ns(TURN_NS);
@@ -234,7 +234,7 @@ impl Collector {
     /// Begins a sweep.
     pub(super) fn sweep(&mut self, stack_pointer: usize) {
         if self.waiting.is_some() {
-            if retained::bytes() < HARD_LIMIT.load(Relaxed) {
+            if retained::pressing_bytes() < HARD_LIMIT.load(Relaxed) {
                 return;
             }
             // The interpreter does not come to a safe point. The next full collection finds the objects again.
@@ -301,7 +301,7 @@ impl Collector {
                 let now = clock::monotonic_ns();
                 if now - running.started_ns > deadline {
                     process::kill_snapshot(running.child);
-                } else if !wait && (retained::bytes() < HARD_LIMIT.load(Relaxed) || now > until) {
+                } else if !wait && (retained::pressing_bytes() < HARD_LIMIT.load(Relaxed) || now > until) {
                     return;
                 } else {
                     clock::sleep_ns(TURN_NS);
@@ -341,11 +341,11 @@ impl Collector {
         self.note_pause(&exchange);
         self.failures = 0;
         let now = clock::monotonic_ns();
-        let (took, since) = (now - started_ns, started_ns.saturating_sub(self.last_ns));
+        let (reading, since) = (exchange.header.reading_ns.load(Acquire), started_ns.saturating_sub(self.last_ns));
         self.last_ns = now;
         let live = exchange.header.in_use_bytes.load(Acquire);
         self.level = Level::seen(live as usize);
-        let due = self.pace.after(took, since, live as usize, self.totals.kept_bytes as usize);
+        let due = self.pace.after(reading, since, live as usize, self.totals.kept_bytes as usize);
         self.set_due(due);
     }
 
@@ -407,7 +407,7 @@ impl Collector {
     fn sweep_failed(&mut self, what: &str) {
         self.failures += 1;
         if self.failures < FAILURES_MAX {
-            self.set_due(self.pace.due(retained::bytes()));
+            self.set_due(self.pace.due(retained::pressing_bytes()));
             return;
         }
         retained::give_up();

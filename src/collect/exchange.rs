@@ -33,6 +33,8 @@ pub struct Header {
     state: AtomicU32,
     /// Bytes of retained blocks that words lead to.
     pub kept_bytes: AtomicU64,
+    /// Of a sweep: how long it took to stop the threads and to read roots and blocks in use, ns. The rest of the work grows with what is retained.
+    pub reading_ns: AtomicU64,
     /// Of a sweep: bytes of blocks in use.
     pub in_use_bytes: AtomicU64,
     /// Of a full collection: bytes that are reached.

@@ -3,8 +3,7 @@
 //! Most of a sweep is asking of each word of memory whether it leads into the heap, and noting where. Noting it as a bit at the place, and only afterwards asking which blocks
 //! have such a bit, spares the look at the span's record, the division by the block's length and the branches: a few instructions a word.
 
-use core::mem::MaybeUninit;
-
+use super::near::{self, Near};
 use crate::heap::view;
 use crate::meta::Array;
 use crate::sys::bits;
@@ -15,13 +14,11 @@ const STEP: usize = 16;
 /// Words of bits for a granule.
 const ROW: usize = GRANULE / STEP / 64;
 
-/// Words that are read before those among them that count are looked at.
-const AT_A_TIME: usize = 256;
-
 /// The bits.
 pub struct Hits {
     low: usize,
     range_bytes: usize,
+    near: Near,
     /// For each granule from `low` on the row of its bits. Row 0 is for all granules whose bits nobody asks for.
     rows: Array<u32>,
     bits: Array<u64>,
@@ -49,7 +46,7 @@ impl Hits {
                 }
             }
         });
-        Some(Hits { low, range_bytes, rows, bits: Array::new(next as usize * ROW)? })
+        Some(Hits { low, range_bytes, near: Near::new(low, range_bytes), rows, bits: Array::new(next as usize * ROW)? })
     }
 
     /// Reads the words from `start` to `end`.
@@ -58,42 +55,32 @@ impl Hits {
     /// The range is readable and word-aligned.
     #[inline]
     pub unsafe fn scan(&mut self, start: usize, end: usize) {
-        let (low, range_bytes) = (self.low, self.range_bytes);
-        let (rows, bits) = (self.rows.as_ptr(), self.bits.as_mut_ptr());
-        let mut inside = [MaybeUninit::<usize>::uninit(); AT_A_TIME];
+        let (low, range_bytes, near) = (self.low, self.range_bytes, self.near);
+        let (rows, hits) = (self.rows.as_ptr(), self.bits.as_mut_ptr());
         let mut at = start;
         while at < end {
-            // First those of some words that lead into the range are put together, without a branch that depends on the data: it would be guessed wrong too often.
-            let stop = end.min(at + 8 * AT_A_TIME);
-            let mut count = 0;
-            // SAFETY: the caller's duty; the count stays below that of the words read. Volatile: the memory belongs to the program and is typed differently there.
+            let stop = end.min(at + 8 * near::WORDS);
+            (at..stop).step_by(64).for_each(|line| prefetch(line + AHEAD_BYTES));
+            // SAFETY: the caller's duty. Volatile: the memory belongs to the program and is typed differently there. There is a row number for each granule of the range,
+            // and a row for each number.
             unsafe {
-                while at < stop {
-                    if at.is_multiple_of(64) {
-                        prefetch(at + AHEAD_BYTES);
+                for word in bits::set_in(near.among(at, stop)) {
+                    let offset = core::ptr::read_volatile((at + 8 * word as usize) as *const usize).wrapping_sub(low);
+                    if offset < range_bytes {
+                        let row = *rows.add(offset / GRANULE) as usize;
+                        let place = offset % GRANULE / STEP;
+                        *hits.add(row * ROW + place / 64) |= 1 << (place % 64);
                     }
-                    let offset = core::ptr::read_volatile(at as *const usize).wrapping_sub(low);
-                    inside.get_unchecked_mut(count).write(offset);
-                    count += usize::from(offset < range_bytes);
-                    at += 8;
                 }
             }
-            for offset in inside.iter().take(count) {
-                // SAFETY: written above; there is a row number for each granule of the range, and a row for each number.
-                unsafe {
-                    let offset = offset.assume_init();
-                    let row = *rows.add(offset / GRANULE) as usize;
-                    let place = offset % GRANULE / STEP;
-                    *bits.add(row * ROW + place / 64) |= 1 << (place % 64);
-                }
-            }
+            at = stop;
         }
     }
 
-    /// The bits of a span that begins at `base`, as far as its blocks go.
-    pub fn of_span(&self, base: usize) -> OfSpan<'_> {
+    /// The bits of a span of so many bytes that begins at `base`.
+    pub fn of_span(&self, base: usize, bytes: usize) -> OfSpan<'_> {
         let row = self.rows.get(base.wrapping_sub(self.low) / GRANULE).map_or(0, |&row| row as usize);
-        OfSpan { bits: self.bits.get(row * ROW..).unwrap_or_default() }
+        OfSpan { bits: self.bits.get(row * ROW..(row + bytes / GRANULE) * ROW).unwrap_or_default() }
     }
 }
 
@@ -107,7 +94,7 @@ pub struct Ahead {
 /// So much of a run is fetched when it comes.
 const FETCHED_BYTES: usize = 512;
 /// How far ahead within a run.
-const AHEAD_BYTES: usize = 512;
+const AHEAD_BYTES: usize = 2048;
 
 impl Ahead {
     /// Runs that wait.
@@ -143,9 +130,9 @@ pub struct OfSpan<'a> {
 }
 
 impl OfSpan<'_> {
-    /// Whether a word leads into the one block of a span.
+    /// Whether a word leads into the span.
     pub fn any(&self) -> bool {
-        self.bits.iter().take(ROW).any(|&bits| bits != 0)
+        self.bits.iter().any(|&bits| bits != 0)
     }
 
     /// Which of the blocks `wanted`, of blocks `64 * word` and following, words lead into.

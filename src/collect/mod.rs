@@ -15,6 +15,7 @@ pub mod cycle;
 pub mod exchange;
 pub mod hits;
 pub mod lost_objects;
+mod near;
 pub mod pace;
 pub mod records;
 pub mod request;

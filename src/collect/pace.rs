@@ -5,8 +5,8 @@ use crate::heap::{pool, retained};
 /// How often retained blocks are looked at: so that it takes a certain share of the program's time, within bounds of memory.
 ///
 /// What a sweep costs depends on how much lives and on what the system takes for it, how often one is due on how fast the program frees. Both are seen from the outside, as the time
-/// that a sweep took and the time since the one before: if sweeps take more than their share, more is retained until the next, and less if they take
-/// far less. So a program that frees seldom is looked at early, which saves memory, and one that does nothing but allocate and free is not held up more than this.
+/// that the reading took and the time since the sweep before: if it takes more than its share, more is retained until the next, and less if it takes
+/// far less. What is done for each retained block does not count: that is as much in a few large sweeps as in many small ones. So a program that frees seldom is looked at early, which saves memory, and one that does nothing but allocate and free is not held up more than this.
 #[derive(Clone, Copy)]
 pub struct Pace {
     /// Bytes to be retained from one sweep to the next.
@@ -20,7 +20,7 @@ pub const QUARANTINE: Pace = Pace { step_bytes: STEP_BYTES_MIN, full: false };
 /// Collect.
 pub const COLLECT: Pace = Pace { step_bytes: STEP_BYTES_MIN, full: true };
 
-/// Sweeps may take this part of the time.
+/// Reading what is in use may take this part of the time.
 const SHARE: u64 = 8;
 /// If they take so many times less, less is retained.
 const FAR_LESS: u64 = 4;
@@ -81,10 +81,10 @@ pub fn room_for_what_is_kept() -> usize {
 }
 
 impl Pace {
-    /// A sweep took `took_ns`, `since_ns` after the one before, found `live_bytes` in use and left `kept_bytes`. Answers the total of retained bytes at which the next is due, and the one at which
+    /// A sweep read what is in use for `reading_ns`, `since_ns` after the one before, found `live_bytes` in use and left `kept_bytes`. Answers the total of retained bytes at which the next is due, and the one at which
     /// whoever frees waits for it: else a program that frees faster than it can be looked at would grow without bounds.
-    pub fn after(&mut self, took_ns: u64, since_ns: u64, live_bytes: usize, kept_bytes: usize) -> (usize, usize) {
-        self.adjust(took_ns, since_ns, live_bytes);
+    pub fn after(&mut self, reading_ns: u64, since_ns: u64, live_bytes: usize, kept_bytes: usize) -> (usize, usize) {
+        self.adjust(reading_ns, since_ns, live_bytes);
         self.due(kept_bytes)
     }
 
@@ -94,12 +94,12 @@ impl Pace {
         (due, due + self.step_bytes.max(STEP_BYTES_MAX))
     }
 
-    fn adjust(&mut self, took_ns: u64, since_ns: u64, live: usize) {
+    fn adjust(&mut self, reading_ns: u64, since_ns: u64, live: usize) {
         let least = (live / STEP_PART_MIN).max(STEP_BYTES_MIN);
         let most = (live / STEP_PART_MAX).max(STEP_BYTES_MAX);
-        let wanted = if took_ns > since_ns / SHARE {
+        let wanted = if reading_ns > since_ns / SHARE {
             self.step_bytes * 2
-        } else if took_ns < since_ns / (SHARE * FAR_LESS) {
+        } else if reading_ns < since_ns / (SHARE * FAR_LESS) {
             self.step_bytes / 2
         } else {
             self.step_bytes

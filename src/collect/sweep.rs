@@ -16,13 +16,14 @@ use super::pace;
 use crate::audit::child;
 use crate::audit::frozen::Moment;
 use crate::finalizers::table;
-use crate::heap::{retained, view};
+use crate::heap::{retained, vacating, view};
 use crate::meta::Array;
 use crate::roots::Kinds;
 use crate::roots::resident::Resident;
 use crate::roots::set::{RootSet, Sources};
 use crate::roots::threads::Thread;
-use crate::sys::bits;
+use crate::sys::memory::GRANULE;
+use crate::sys::{bits, clock};
 
 /// The work of one sweep.
 pub struct Sweep<'a> {
@@ -37,7 +38,7 @@ pub struct Sweep<'a> {
     kept: Array<(u32, u32)>,
     kept_count: usize,
     read: usize,
-    /// Bytes of kept blocks that are kept now.
+    /// Bytes of blocks that are kept, as far as they count towards the next sweep.
     kept_bytes: usize,
     /// Bytes of kept blocks that may yet stay as they are.
     room: usize,
@@ -71,7 +72,9 @@ fn find_reusable(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_plac
     if moment.world.not_stopped > 0 || !moment.world.listed {
         return None;
     }
+    let stopping_ns = clock::monotonic_ns().saturating_sub(moment.started_ns);
     let mut sweep = Sweep::new(exchange, in_place)?;
+    let reading_from_ns = clock::monotonic_ns();
     let sources = Sources {
         modules: moment.modules,
         control: moment.control,
@@ -93,6 +96,7 @@ fn find_reusable(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_plac
         unsafe { sweep.hits.scan(root.start, root.end) };
     });
     sweep.scan_blocks_in_use();
+    exchange.header.reading_ns.store(stopping_ns + clock::monotonic_ns() - reading_from_ns, Relaxed);
     sweep.keep_what_is_held();
     sweep.read_the_kept();
     sweep.write_down();
@@ -171,13 +175,16 @@ impl<'a> Sweep<'a> {
     fn keep_what_is_held(&mut self) {
         view::for_each_retaining_span(&mut |id, count| {
             let Some(span) = view::span(id) else { return };
+            // Of one block there is one row of bits, however long it is.
+            let (single, bytes) = (span.reciprocal == 0, span.bytes);
+            if !self.hits.of_span(span.base, if single { GRANULE } else { bytes }).any() {
+                return;
+            }
             let first = self.first.get(id as usize).map_or(0, |&f| f as usize);
             for word in 0..count {
                 let place = (first + word).wrapping_sub(1);
                 let Some(&unreached) = self.unreached.get(place).filter(|bits| **bits != 0) else { continue };
-                let hits = self.hits.of_span(span.base);
-                let held =
-                    if span.reciprocal == 0 { u64::from(hits.any()) } else { hits.among(word, unreached, span.block_bytes) };
+                let held = if single { 1 } else { self.hits.of_span(span.base, bytes).among(word, unreached, span.block_bytes) };
                 for bit in bits::set_in(held) {
                     self.keep(id, word as u32 * 64 + bit, place, true);
                 }
@@ -199,7 +206,7 @@ impl<'a> Sweep<'a> {
             self.room -= bytes;
             self.push(span, index);
         }
-        self.kept_bytes += bytes;
+        self.kept_bytes += if view::is_vacated(span) { vacating::weight(bytes) } else { bytes };
         if let Some(bits) = self.unreached.get_mut(place) {
             *bits &= !(1 << (index % 64));
         }

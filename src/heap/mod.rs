@@ -24,6 +24,7 @@ pub mod slab;
 pub mod span;
 pub mod stacks;
 pub mod stamps;
+pub mod vacating;
 pub mod view;
 pub mod watch;
 pub mod wiping;

@@ -8,7 +8,7 @@
 //!
 //! Shared between threads: the bytes, the span's mark that there are some, and once per [`FLUSH_BYTES`] of a thread the total.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::cache;
 use super::misuse;
@@ -18,6 +18,7 @@ use super::remote;
 use super::slab;
 use super::span::{Span, TABLE, kind};
 use super::stamps;
+use super::vacating;
 use super::view;
 use super::watch;
 use crate::meta;
@@ -27,6 +28,8 @@ use crate::sys::{bits, memory};
 const RETAINED: u8 = 1;
 /// In a block's byte, with the other: what stood in it is gone.
 const EMPTIED: u8 = 2;
+/// In the byte of a span of one block, with the others: its pages have gone back to the system (see `vacating`).
+const VACATED: u8 = 4;
 
 /// A thread tells the others of what it retained once it is this much.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -34,7 +37,7 @@ const FLUSH_BYTES: usize = 64 << 10;
 /// Bytes retained, less what threads have not told yet.
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// From this total on, [`ON_DUE`] is called.
+/// From this total on, as [`pressing_bytes`] has it, [`ON_DUE`] is called.
 static DUE_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// What is called, on the freeing thread and outside all locks, when enough is retained. Stored as an address; 0 for none.
@@ -130,6 +133,16 @@ pub fn bytes() -> usize {
     BYTES.load(Relaxed)
 }
 
+/// As [`bytes`], as far as they count towards the next sweep: those without pages count little.
+pub fn pressing_bytes() -> usize {
+    pressing(bytes())
+}
+
+fn pressing(all: usize) -> usize {
+    let vacated = vacating::bytes();
+    all.saturating_sub(vacated) + vacating::weight(vacated)
+}
+
 /// `free` while blocks are retained.
 ///
 /// # Safety
@@ -139,17 +152,15 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
     // SAFETY: records live for ever; a block's span stays what it is while the block is in use; there is a byte for every index.
     unsafe {
         let block_bytes = (*span).block_bytes;
-        let mut index = 0;
-        if (*span).kind.load(Relaxed) == kind::SLAB {
-            if !slab::starts_block(span, at) {
-                misuse::free_of_no_block(span, at);
-            }
-            index = slab::index_at(span, at).0;
-            if slab::is_free(span, index) {
-                misuse::double_free(at, block_bytes);
-            }
-        } else if at != (*span).base {
+        if (*span).kind.load(Relaxed) != kind::SLAB {
+            return set_aside_single(span, at);
+        }
+        if !slab::starts_block(span, at) {
             misuse::free_of_no_block(span, at);
+        }
+        let index = slab::index_at(span, at).0;
+        if slab::is_free(span, index) {
+            misuse::double_free(at, block_bytes);
         }
         let row = (*span).retained.load(Acquire);
         if row.is_null() || GIVEN_UP.load(Relaxed) {
@@ -162,6 +173,32 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
         if !(*span).retaining.load(Relaxed) {
             (*span).retaining.store(true, Relaxed);
         }
+        tell(block_bytes);
+    }
+}
+
+/// The same for the block of a span of one.
+///
+/// # Safety
+/// As for [`set_aside`].
+#[inline(never)]
+unsafe fn set_aside_single(span: *mut Span, at: usize) {
+    // SAFETY: the caller's duty; the row has a byte at least.
+    unsafe {
+        let block_bytes = (*span).block_bytes;
+        if at != (*span).base {
+            misuse::free_of_no_block(span, at);
+        }
+        let row = (*span).retained.load(Acquire);
+        if row.is_null() || GIVEN_UP.load(Relaxed) {
+            return set_aside_slowly(span, at, 0);
+        }
+        if (*row).load(Relaxed) != 0 {
+            misuse::double_free(at, block_bytes);
+        }
+        let what = if vacating::begins(span) { RETAINED | EMPTIED | VACATED } else { RETAINED };
+        (*row).store(what, Relaxed);
+        (*span).retaining.store(true, Relaxed);
         tell(block_bytes);
     }
 }
@@ -238,7 +275,7 @@ fn tell(bytes: usize) {
         told = core::mem::take(untold);
     }
     let total = BYTES.fetch_add(told, Relaxed) + told;
-    if total >= DUE_BYTES.load(Relaxed) {
+    if pressing(total) >= DUE_BYTES.load(Relaxed) {
         let hook = ON_DUE.load(Acquire);
         if hook != 0 {
             // SAFETY: only start stores here, and only functions of this type.
@@ -283,6 +320,11 @@ pub fn emptied_of(span: &Span, word: usize) -> u64 {
     gather(span, word, EMPTIED)
 }
 
+/// Those of them that have no pages any more.
+pub fn vacated_of(span: &Span, word: usize) -> u64 {
+    gather(span, word, VACATED)
+}
+
 /// One bit of each of 64 bytes.
 #[inline]
 fn gather(span: &Span, word: usize, bit: u8) -> u64 {
@@ -321,15 +363,37 @@ pub unsafe fn release(id: u32, word: usize, mask: u64) -> usize {
         if modes::on(modes::STAMP) {
             bits::set_in(mine).for_each(|bit| stamps::released(span, word * 64 + bit as usize));
         }
-        bits::set_in(mine).for_each(|bit| (*row.add(bit as usize)).store(0, Relaxed));
         if what == kind::SLAB {
+            clear(row, mine);
             remote::free_many(span, word, mine);
         } else {
+            if (*row).swap(0, Relaxed) & VACATED != 0 {
+                vacating::ends(block_bytes);
+            }
             super::free_at_once(span, base);
         }
         let bytes = mine.count_ones() as usize * block_bytes;
         _ = BYTES.fetch_update(Relaxed, Relaxed, |b| Some(b.saturating_sub(bytes)));
         bytes
+    }
+}
+
+/// Clears those bytes of a row's 64 whose bits are set. Eight at a time where none of them is another's, who may be setting it.
+///
+/// # Safety
+/// The row has 64 bytes, and is aligned to them.
+unsafe fn clear(row: *const AtomicU8, bits: u64) {
+    for eight in 0..8 {
+        let some = bits >> (8 * eight) & 0xff;
+        // SAFETY: inside the row.
+        unsafe {
+            let from = row.add(8 * eight);
+            if some == 0xff {
+                (*from.cast::<AtomicU64>()).store(0, Relaxed);
+            } else {
+                bits::set_in(some).for_each(|bit| (*from.add(bit as usize)).store(0, Relaxed));
+            }
+        }
     }
 }
 
@@ -344,7 +408,7 @@ pub unsafe fn empty(id: u32, word: usize, mask: u64) {
         for bit in bits::set_in(bits_of(span, word) & mask) {
             let index = word * 64 + bit as usize;
             memory::zero(span.base + index * span.block_bytes, span.block_bytes);
-            (*span.retained.load(Acquire).add(index)).store(RETAINED | EMPTIED, Relaxed);
+            (*span.retained.load(Acquire).add(index)).fetch_or(EMPTIED, Relaxed);
         }
     }
 }

@@ -139,6 +139,12 @@ pub fn emptied_bits(id: u32, word: usize) -> u64 {
     unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::emptied_of(span, word))
 }
 
+/// Whether span `id` is that of one retained block, which has no pages any more.
+pub fn is_vacated(id: u32) -> bool {
+    // SAFETY: records live for ever.
+    unsafe { TABLE.get(id).as_ref() }.is_some_and(|span| span.reciprocal == 0 && retained::vacated_of(span, 0) != 0)
+}
+
 /// As [`resolve`], for words into spans that have retained blocks; `None` for all others.
 #[inline(always)]
 pub fn resolve_retaining(word: usize) -> Option<(u32, u32)> {
