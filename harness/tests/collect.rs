@@ -57,6 +57,16 @@ fn a_block_that_only_the_address_behind_it_keeps_is_kept() {
 }
 
 #[test]
+fn what_the_program_finds_again_while_a_collection_thinks_it_lost_is_as_it_was() {
+    let program = compile::program("collect_late", &["-lpthread"]);
+    let outcome = Program::new(&program).with_shim().env("GCSHIM_MODE", "collect").run();
+    assert!(outcome.succeeded(), "{}", outcome.describe());
+    assert_eq!(outcome.stdout, "wrong 0 collected yes\n", "{}", outcome.describe());
+    // It was condemned, but for what a stale word keeps, and one of the two blocks of 40 MiB at least: else this shows nothing.
+    assert!(number(&collections(&outcome), "condemned_bytes") > 60 << 20, "{}", outcome.describe());
+}
+
+#[test]
 fn a_freed_block_is_kept_while_a_word_points_to_it_and_reused_after() {
     let program = compile::program("quarantine_stale", &["-O0"]);
     for mode in ["quarantine", "collect"] {

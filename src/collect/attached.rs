@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering::*};
 
 use super::exchange::{Exchange, Full};
 use crate::finalizers::table;
-use crate::heap::retained;
+use crate::heap::condemned;
 use crate::weakref_hooks::links;
 
 /// Full collections in turn that were told too late what is in use.
@@ -28,14 +28,14 @@ pub fn begin() {
 /// Ends a full collection, but for lost objects of an interpreter: those end one by one, if nobody asked for them.
 pub fn settle(exchange: &Exchange, full: &Full) {
     table::end_collection(exchange.header.resurrected.load(Acquire));
-    exchange.blocks.for_each(&mut |some| retained::condemn(some.span, some.word as usize, some.bits));
+    exchange.blocks.for_each(&mut |some| condemned::condemn(some.span, some.word as usize, some.bits));
     if !links::empty_unless_asked_for(&|lost| full.links.for_each(lost)) {
         IN_VAIN.fetch_add(1, Relaxed);
         return;
     }
     IN_VAIN.store(0, Relaxed);
     table::have_wait(&|lost| full.finalizers.for_each(lost));
-    full.behind_links.for_each(&mut |some| retained::condemn(some.span, some.word as usize, some.bits));
+    full.behind_links.for_each(&mut |some| condemned::condemn(some.span, some.word as usize, some.bits));
 }
 
 /// Whether who asks a link is to wait for the full collection under way first.

@@ -12,7 +12,7 @@ use super::records::Totals;
 use super::{attached, condemned, lost_objects, request, sweep};
 use crate::audit::settings::Settings;
 use crate::audit::{frozen, snapshot, suspects};
-use crate::heap::{cache, modes, pool, retained, wiping};
+use crate::heap::{self, cache, modes, pool, retained, wiping};
 use crate::python::runtime::Runtime;
 use crate::sys::lock::{Ranked, rank};
 use crate::sys::process::{self, Ended};
@@ -335,6 +335,7 @@ impl Collector {
         last.into_iter().for_each(retained::released_all_of);
         // SAFETY: blocks that stay retained, since this sweep kept them and no other has run.
         exchange.emptied.for_each(&mut |one| unsafe { retained::empty(one.span, one.word as usize, one.bits) });
+        exchange.reprieved.for_each(&mut |one| heap::condemned::reprieve(one.span, one.word as usize, one.bits));
         self.totals.sweeps += 1;
         self.totals.reused_bytes += reused;
         self.totals.kept_bytes = exchange.header.kept_bytes.load(Acquire);

@@ -25,6 +25,8 @@ pub struct Some64 {
 
 /// Blocks that one sweep can have emptied; the next takes more.
 const EMPTIED_MAX: usize = 1 << 20;
+/// Blocks that one sweep can have taken back; the others stay as they are.
+const REPRIEVED_MAX: usize = 1 << 16;
 
 /// The shared page. All zero at first.
 #[derive(Default)]
@@ -101,6 +103,8 @@ pub struct Exchange {
     pub blocks: List<Some64>,
     /// Kept blocks that the program is to empty, one by one.
     pub emptied: List<Some64>,
+    /// Condemned blocks that a word leads to, one by one.
+    pub reprieved: List<Some64>,
     /// What only a full collection finds.
     pub full: Option<Full>,
     /// What an audit's child tells; see there.
@@ -149,6 +153,7 @@ impl Exchange {
                 header: Shared::new()?,
                 blocks: List::new(most_entries())?,
                 emptied: List::new(EMPTIED_MAX)?,
+                reprieved: List::new(REPRIEVED_MAX)?,
                 full,
                 handoff: Shared::new()?,
             })

@@ -193,11 +193,16 @@ impl<'a> Sweep<'a> {
     }
 
     /// Keeps a block that was unreached so far, whose word of bits stands at `place`. If there is no room for what stands in it, it is emptied, if it is `held`, or else not
-    /// kept: `false`.
+    /// kept: `false`. What the program has not freed is kept as it is.
     fn keep(&mut self, span: u32, index: u32, place: usize, held: bool) -> bool {
         let bytes = view::span(span).map_or(0, |span| span.block_bytes);
-        let is_empty = view::emptied_bits(span, index as usize / 64) >> (index % 64) & 1 != 0;
-        if bytes > self.room && !is_empty {
+        let is_empty = is_in(index, view::emptied_bits(span, index as usize / 64));
+        if is_condemned(span, index) {
+            if held {
+                self.exchange.reprieved.add(one(span, index));
+            }
+            self.push(span, index);
+        } else if bytes > self.room && !is_empty {
             if !held {
                 return false;
             }
@@ -220,7 +225,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Words in a block that is kept keep others, or the block is emptied.
+    /// Words in a block that is kept keep others, or the block is emptied; not one that the program has not freed.
     fn read_the_kept(&mut self) {
         self.read_on();
         if !self.in_place && !self.exchange.emptied.is_empty() {
@@ -239,8 +244,9 @@ impl<'a> Sweep<'a> {
             let Some(view) = view::span(span) else { continue };
             let base = view.base + index as usize * view.block_bytes;
             let (mut fits, resident) = (true, core::mem::replace(&mut self.resident, Resident::unknown()));
+            let by_use = is_condemned(span, index);
             // SAFETY: a retained block is readable.
-            let mut read = |start: usize, end: usize| fits = fits && unsafe { self.read_words(start, end) };
+            let mut read = |start: usize, end: usize| fits = fits && unsafe { self.read_words(start, end, by_use) };
             if view.block_bytes < WORTH_ASKING_BYTES {
                 read(base, base + view.block_bytes);
             } else {
@@ -253,30 +259,30 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Keeps what words of a kept block lead to. `false`: there is no room for one.
+    /// Keeps what words of a kept block lead to, which may be `held` as by a block in use. `false`: there is no room for one.
     ///
     /// # Safety
     /// The range is readable and word-aligned.
-    unsafe fn read_words(&mut self, start: usize, end: usize) -> bool {
+    unsafe fn read_words(&mut self, start: usize, end: usize, held: bool) -> bool {
         let (low, high) = view::bounds();
         (start..end).step_by(8).all(|at| {
             // SAFETY: the caller's duty. Volatile: the memory belonged to the program and is typed differently there.
             let word = unsafe { core::ptr::read_volatile(at as *const usize) };
-            word.wrapping_sub(low) >= high - low || self.reach(word)
+            word.wrapping_sub(low) >= high - low || self.reach(word, held)
         })
     }
 
-    fn reach(&mut self, word: usize) -> bool {
+    fn reach(&mut self, word: usize, held: bool) -> bool {
         let Some((span, index)) = view::resolve_retaining(word) else { return true };
         let Some(&first) = self.first.get(span as usize) else { return true };
         let place = (first as usize + index as usize / 64).wrapping_sub(1);
-        let unreached = self.unreached.get(place).is_some_and(|bits| bits >> (index % 64) & 1 != 0);
-        !unreached || self.keep(span, index, place, false)
+        let unreached = self.unreached.get(place).is_some_and(|&bits| is_in(index, bits));
+        !unreached || self.keep(span, index, place, held)
     }
 
     /// Empties a block that is kept, or has the program do so.
     fn empty(&mut self, span: u32, index: u32) {
-        let one = Some64 { span, word: index / 64, bits: 1 << (index % 64) };
+        let one = one(span, index);
         if self.in_place {
             // SAFETY: the program gave the block up, and its threads stand still.
             unsafe { retained::empty(one.span, one.word as usize, one.bits) };
@@ -299,4 +305,18 @@ impl<'a> Sweep<'a> {
         });
         self.exchange.header.kept_bytes.store(self.kept_bytes as u64, Relaxed);
     }
+}
+
+fn one(span: u32, index: u32) -> Some64 {
+    Some64 { span, word: index / 64, bits: 1 << (index % 64) }
+}
+
+/// Whether block `index` of a span is among its word of bits.
+fn is_in(index: u32, bits: u64) -> bool {
+    bits >> (index % 64) & 1 != 0
+}
+
+/// Whether a retained block has not been freed by the program.
+fn is_condemned(span: u32, index: u32) -> bool {
+    is_in(index, view::condemned_bits(span, index as usize / 64))
 }

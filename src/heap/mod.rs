@@ -9,6 +9,7 @@
 
 pub mod abandoned;
 pub mod cache;
+pub mod condemned;
 pub mod idle;
 mod handover;
 pub mod misuse;
@@ -325,19 +326,15 @@ fn usable_for(ptr: *mut u8, caller: &str) -> usize {
     }
     // SAFETY: page map entries are records; a slab's block is readable.
     unsafe {
-        let bytes = (*span).block_bytes;
-        if (*span).kind.load(Relaxed) != kind::SLAB {
-            if at != (*span).base {
-                misuse::free_of_no_block(span, at);
-            } else if retained::is(span, 0) {
-                misuse::use_of_free(caller, at, bytes);
-            }
-        } else if !slab::starts_block(span, at) {
+        let slab = (*span).kind.load(Relaxed) == kind::SLAB;
+        if !(if slab { slab::starts_block(span, at) } else { at == (*span).base }) {
             misuse::free_of_no_block(span, at);
-        } else if !slab::in_use(span, at) {
-            misuse::use_of_free(caller, at, bytes);
         }
-        bytes
+        let in_use = if slab { slab::in_use(span, at) } else { !retained::is(span, 0) };
+        if !in_use && !condemned::reprieve_at(span, at) {
+            misuse::use_of_free(caller, at, (*span).block_bytes);
+        }
+        (*span).block_bytes
     }
 }
 

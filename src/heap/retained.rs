@@ -11,6 +11,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*};
 
 use super::cache;
+use super::condemned;
 use super::misuse;
 use super::modes;
 use super::pool;
@@ -19,17 +20,17 @@ use super::slab;
 use super::span::{Span, TABLE, kind};
 use super::stamps;
 use super::vacating;
-use super::view;
-use super::watch;
 use crate::meta;
 use crate::sys::{bits, memory};
 
 /// In a block's byte: it is retained.
-const RETAINED: u8 = 1;
+pub(super) const RETAINED: u8 = 1;
 /// In a block's byte, with the other: what stood in it is gone.
 const EMPTIED: u8 = 2;
 /// In the byte of a span of one block, with the others: its pages have gone back to the system (see `vacating`).
 const VACATED: u8 = 4;
+/// In a block's byte, with the first alone: the program has not freed it (see `condemned`).
+pub(super) const CONDEMNED: u8 = 8;
 
 /// A thread tells the others of what it retained once it is this much.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -60,6 +61,11 @@ static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 /// Frees at once from here on. What is retained stays so.
 pub fn give_up() {
     GIVEN_UP.store(true, Release);
+}
+
+/// Whether blocks are freed at once.
+pub(super) fn given_up() -> bool {
+    GIVEN_UP.load(Relaxed)
 }
 
 /// Sets the total, in bytes, from which on `on_due` is called.
@@ -97,22 +103,13 @@ pub fn look_at_growth() {
     }
 }
 
-/// Retains blocks that the program never freed and nothing reaches, as if it had: those in `mask` of blocks `64 * word` and following of span `id` that are in
-/// use. What is left of them when no word leads to them is for a sweep to say.
-pub fn condemn(id: u32, word: usize, mask: u64) {
-    let Some(span) = view::span(id) else { return };
-    let record = TABLE.get(id);
-    for bit in bits::set_in(mask) {
-        let at = span.base + (word * 64 + bit as usize) * span.block_bytes;
-        // SAFETY: the span is in use, since one of its blocks, which nothing reaches and nobody can free, is.
-        unsafe {
-            if is_in_use(at) {
-                stamps::found_unreachable(at);
-                watch::ends(record, at);
-                set_aside(record, at);
-            }
-        }
-    }
+/// The byte of a block.
+///
+/// # Safety
+/// `span` is a record with a row, and `index` that of an address in it.
+pub(super) unsafe fn byte<'a>(span: *mut Span, index: usize) -> &'a AtomicU8 {
+    // SAFETY: the caller's duty; rows live for ever.
+    unsafe { &*(*span).retained.load(Acquire).add(index) }
 }
 
 /// Whether `at` is the start of a block that is handed out and not retained.
@@ -166,7 +163,7 @@ pub unsafe fn set_aside(span: *mut Span, at: usize) {
         if row.is_null() || GIVEN_UP.load(Relaxed) {
             return set_aside_slowly(span, at, index);
         }
-        if (*row.add(index)).load(Relaxed) != 0 {
+        if (*row.add(index)).load(Relaxed) != 0 && !condemned::reprieve_at(span, at) {
             misuse::double_free(at, block_bytes);
         }
         (*row.add(index)).store(RETAINED, Relaxed);
@@ -193,7 +190,7 @@ unsafe fn set_aside_single(span: *mut Span, at: usize) {
         if row.is_null() || GIVEN_UP.load(Relaxed) {
             return set_aside_slowly(span, at, 0);
         }
-        if (*row).load(Relaxed) != 0 {
+        if (*row).load(Relaxed) != 0 && !condemned::reprieve_at(span, at) {
             misuse::double_free(at, block_bytes);
         }
         let what = if vacating::begins(span) { RETAINED | EMPTIED | VACATED } else { RETAINED };
@@ -212,7 +209,7 @@ unsafe fn set_aside_single(span: *mut Span, at: usize) {
 unsafe fn set_aside_slowly(span: *mut Span, at: usize, index: usize) {
     // SAFETY: the caller's duty.
     unsafe {
-        if is(span, index) {
+        if is(span, index) && !condemned::reprieve_at(span, at) {
             misuse::double_free(at, (*span).block_bytes);
         }
         if GIVEN_UP.load(Relaxed) {
@@ -240,7 +237,7 @@ fn row_shift(blocks: u32) -> u32 {
 ///
 /// # Safety
 /// `span` is a record of the table.
-unsafe fn have_row(span: *mut Span) -> bool {
+pub(super) unsafe fn have_row(span: *mut Span) -> bool {
     let pool = pool::POOL.lock();
     // SAFETY: records live for ever; the row is set once, under the lock, in a span in use; permanent memory is zero.
     unsafe {
@@ -263,7 +260,7 @@ pub fn forget_short_row(span: &mut Span) {
 
 /// Counts bytes for the calling thread, and now and then for all.
 #[inline]
-fn tell(bytes: usize) {
+pub(super) fn tell(bytes: usize) {
     let mut told = bytes;
     if cache::have_one() {
         // SAFETY: the calling thread's own cache.
@@ -320,6 +317,11 @@ pub fn emptied_of(span: &Span, word: usize) -> u64 {
     gather(span, word, EMPTIED)
 }
 
+/// Those of them that the program has not freed.
+pub fn condemned_of(span: &Span, word: usize) -> u64 {
+    gather(span, word, CONDEMNED)
+}
+
 /// Those of them that have no pages any more.
 pub fn vacated_of(span: &Span, word: usize) -> u64 {
     gather(span, word, VACATED)
@@ -373,9 +375,14 @@ pub unsafe fn release(id: u32, word: usize, mask: u64) -> usize {
             super::free_at_once(span, base);
         }
         let bytes = mine.count_ones() as usize * block_bytes;
-        _ = BYTES.fetch_update(Relaxed, Relaxed, |b| Some(b.saturating_sub(bytes)));
+        forget(bytes);
         bytes
     }
+}
+
+/// So many bytes are not retained any more.
+pub(super) fn forget(bytes: usize) {
+    _ = BYTES.fetch_update(Relaxed, Relaxed, |b| Some(b.saturating_sub(bytes)));
 }
 
 /// Clears those bytes of a row's 64 whose bits are set. Eight at a time where none of them is another's, who may be setting it.
@@ -397,15 +404,15 @@ unsafe fn clear(row: *const AtomicU8, bits: u64) {
     }
 }
 
-/// Empties retained blocks: those in `mask` of blocks `64 * word` and following of span `id`. They stay retained.
+/// Empties retained blocks that the program has freed: those in `mask` of blocks `64 * word` and following of span `id`. They stay retained.
 ///
 /// # Safety
-/// The blocks are retained, and are not released meanwhile.
+/// The blocks are not released meanwhile.
 pub unsafe fn empty(id: u32, word: usize, mask: u64) {
     // SAFETY: records live for ever; a span with a retained block stays what it is; there is a byte for every block.
     unsafe {
         let Some(span) = TABLE.get(id).as_ref() else { return };
-        for bit in bits::set_in(bits_of(span, word) & mask) {
+        for bit in bits::set_in(bits_of(span, word) & !condemned_of(span, word) & mask) {
             let index = word * 64 + bit as usize;
             memory::zero(span.base + index * span.block_bytes, span.block_bytes);
             (*span.retained.load(Acquire).add(index)).fetch_or(EMPTIED, Relaxed);

@@ -139,6 +139,12 @@ pub fn emptied_bits(id: u32, word: usize) -> u64 {
     unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::emptied_of(span, word))
 }
 
+/// Those of them that the program has not freed.
+pub fn condemned_bits(id: u32, word: usize) -> u64 {
+    // SAFETY: records live for ever.
+    unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::condemned_of(span, word))
+}
+
 /// Whether span `id` is that of one retained block, which has no pages any more.
 pub fn is_vacated(id: u32) -> bool {
     // SAFETY: records live for ever.
