@@ -84,6 +84,12 @@ fn memory_does_not_grow_with_the_number_of_threads_that_ever_ran() {
 }
 
 #[test]
+fn what_one_thread_freed_serves_any_other_thread_and_size() {
+    let mib = succeeds("heap_others", &[]);
+    assert!(mib[0] >= 38 && mib[1] <= mib[0] + 8 && mib[2] <= mib[0] + 8, "{mib:?} MiB");
+}
+
+#[test]
 fn fork_among_threads_that_allocate_leaves_a_child_that_works() {
     succeeds("heap_fork", &["100"]);
 }

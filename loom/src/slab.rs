@@ -21,8 +21,10 @@ pub struct Slab {
     had_remote: AtomicBool,
     pub word: AtomicU64,
     own: UnsafeCell<Own>,
-    /// On the list of abandoned slabs.
-    listed: Mutex<bool>,
+    /// The lock of the list of abandoned slabs.
+    list: Mutex<()>,
+    /// On that list. Changes under its lock.
+    listed: AtomicBool,
 }
 
 // SAFETY: `own` is the owner's; loom checks it.
@@ -38,7 +40,8 @@ impl Slab {
             had_remote: AtomicBool::new(false),
             word: AtomicU64::new(0),
             own: UnsafeCell::new(Own::default()),
-            listed: Mutex::new(false),
+            list: Mutex::new(()),
+            listed: AtomicBool::new(false),
         }
     }
 
@@ -62,24 +65,33 @@ impl Slab {
 
     /// `remote::free_slow` of a thread that does not own the slab, or may not. `true`: the block has been freed before.
     pub fn free(&self, me: usize, bit: u64) -> bool {
+        self.free_with(me, bit, false)
+    }
+
+    /// The same where the thread has enough slabs.
+    pub fn free_with_enough(&self, me: usize, bit: u64) -> bool {
+        self.free_with(me, bit, true)
+    }
+
+    fn free_with(&self, me: usize, bit: u64, enough: bool) -> bool {
         loop {
             let owner = self.owner.load(Relaxed);
-            if owner & handover::DETACHED == 0 {
-                return self.leave(me, bit);
+            if owner & handover::DETACHED == 0 || enough && self.listed.load(Relaxed) {
+                return self.leave(me, bit, enough);
             }
             if handover::claim(&self.owner, me) {
-                self.adopt(me, bit);
+                self.adopt(me, bit, enough);
                 return false;
             }
         }
     }
 
-    fn leave(&self, me: usize, bit: u64) -> bool {
-        match handover::leave(&self.owner, &self.had_remote, &self.word, bit) {
-            Left::ForOwner => false,
+    fn leave(&self, me: usize, bit: u64, enough: bool) -> bool {
+        match handover::leave(&self.owner, &self.had_remote, &self.listed, &self.word, bit) {
+            Left::ForOwner | Left::Listed => false,
             Left::ForAnybody => {
                 if handover::claim(&self.owner, me) {
-                    self.adopt(me, 0);
+                    self.adopt(me, 0, enough);
                 }
                 false
             }
@@ -87,9 +99,9 @@ impl Slab {
         }
     }
 
-    /// `remote::adopt`: `me` has claimed the slab, and keeps it unless it is full.
-    fn adopt(&self, me: usize, bit: u64) {
-        *self.listed.lock().unwrap() = false;
+    /// `remote::adopt`: `me` has claimed the slab, and keeps it unless it is full, or lists it if it has enough.
+    fn adopt(&self, me: usize, bit: u64, enough: bool) {
+        self.forget();
         self.collect();
         if bit != 0 {
             self.put(bit);
@@ -100,6 +112,24 @@ impl Slab {
             }
             self.collect();
         }
+        if enough {
+            self.add();
+        }
+    }
+
+    /// `abandoned::forget`.
+    fn forget(&self) {
+        if self.listed.load(Relaxed) {
+            let _list = self.list.lock().unwrap();
+            self.listed.store(false, Relaxed);
+        }
+    }
+
+    /// `abandoned::add`.
+    fn add(&self) {
+        let _list = self.list.lock().unwrap();
+        self.listed.store(true, Relaxed);
+        handover::abandon(&self.owner);
     }
 
     /// `slab::refill` of an owner that has used up the slab: it has more blocks afterwards, or no owner.
@@ -114,20 +144,18 @@ impl Slab {
     /// `abandoned::abandon`: the owner's thread ends.
     pub fn end_of_owner(&self) {
         self.collect();
-        let mut listed = self.listed.lock().unwrap();
-        *listed = true;
-        handover::abandon(&self.owner);
+        self.add();
     }
 
     /// `abandoned::adopt`: a thread without blocks looks for a slab that has some.
     pub fn adopt_listed(&self, me: usize) {
-        let mut listed = self.listed.lock().unwrap();
-        if !*listed {
+        let list = self.list.lock().unwrap();
+        if !self.listed.load(Relaxed) {
             return;
         }
-        *listed = false;
+        self.listed.store(false, Relaxed);
         let claimed = handover::claim(&self.owner, me);
-        drop(listed);
+        drop(list);
         if claimed {
             self.collect();
             if self.own(|own| own.free == 0) && !handover::detach(&self.owner, me) {
@@ -140,14 +168,14 @@ impl Slab {
     pub fn check(&self, freed: u64) -> u64 {
         let left = self.word.load(SeqCst);
         let owner = self.owner.load(SeqCst);
-        let found_later = owner & PENDING != 0 && owner & handover::DETACHED == 0 || *self.listed.lock().unwrap();
+        let found_later = owner & PENDING != 0 && owner & handover::DETACHED == 0 || self.listed.load(SeqCst);
         assert!(left == 0 || found_later, "blocks {left:#b} are forgotten: owner {owner}");
         let twice = self.own(|own| {
             assert_eq!(own.free | left, freed, "free {:#b}, left {left:#b}", own.free);
             own.twice | own.free & left
         });
         assert!(
-            owner & handover::DETACHED == 0 || *self.listed.lock().unwrap() || self.own(|own| own.free) == 0,
+            owner & handover::DETACHED == 0 || self.listed.load(SeqCst) || self.own(|own| own.free) == 0,
             "free blocks, and no owner"
         );
         twice

@@ -110,3 +110,67 @@ fn a_block_that_two_threads_free_is_seen() {
         |slab, refused| assert!(slab.check(1) == 1 || refused == 1),
     );
 }
+
+#[test]
+fn two_threads_that_have_enough_free_while_the_owner_lets_a_full_slab_go() {
+    all(
+        &[
+            |slab| slab.free_with_enough(ONE, 1),
+            |slab| slab.free_with_enough(OTHER, 2),
+            |slab| {
+                slab.refill_or_detach(OWNER);
+                false
+            },
+        ],
+        |slab, refused| nothing_twice(slab, refused, 3),
+    );
+}
+
+#[test]
+fn two_threads_that_have_enough_free_while_the_owner_ends() {
+    all(
+        &[
+            |slab| slab.free_with_enough(ONE, 1),
+            |slab| slab.free_with_enough(OTHER, 2),
+            |slab| {
+                slab.end_of_owner();
+                false
+            },
+        ],
+        |slab, refused| nothing_twice(slab, refused, 3),
+    );
+}
+
+/// Who adopts the slab may have let go of it, full, when a block is left in it.
+#[test]
+fn a_thread_that_has_enough_frees_while_another_takes_the_slab_from_the_list_and_lets_it_go() {
+    all(
+        &[
+            |slab| slab.free_with_enough(ONE, 1),
+            |slab| {
+                slab.adopt_listed(OTHER);
+                false
+            },
+            |slab| {
+                slab.end_of_owner();
+                false
+            },
+        ],
+        |slab, refused| nothing_twice(slab, refused, 1),
+    );
+}
+
+#[test]
+fn two_threads_free_a_slab_on_the_list_and_one_has_enough() {
+    all(
+        &[
+            |slab| slab.free_with_enough(ONE, 1),
+            |slab| slab.free(OTHER, 2),
+            |slab| {
+                slab.end_of_owner();
+                false
+            },
+        ],
+        |slab, refused| nothing_twice(slab, refused, 3),
+    );
+}

@@ -1,4 +1,5 @@
-//! Slabs without an owner but with free blocks: their thread has ended. Threads in need of a slab look here first.
+//! Slabs without an owner but with free blocks: their thread has ended, or whoever freed a block of them had enough slabs. Threads in need of a slab look here first,
+//! and take the one that has waited longest: most has been freed of it meanwhile.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering::*};
@@ -13,7 +14,7 @@ use super::slab::{self, advance, carve};
 use super::span::{Span, TABLE, kind};
 use crate::sys::lock::{Ranked, rank};
 
-/// The lists, per domain and class, linked by `next` and `previous`, ended by null.
+/// The lists, per domain and class, linked by `next`, ended by null, and by `previous`, where the first has the last.
 pub(crate) struct Abandoned {
     heads: [[*mut Span; CLASSES]; 2],
 }
@@ -79,12 +80,15 @@ unsafe fn list(span: *mut Span, abandoned: &mut Abandoned) {
         let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) else {
             return;
         };
-        (*span).next = *head;
-        (*span).previous = null_mut();
+        (*span).next = null_mut();
         if let Some(first) = head.as_mut() {
+            (*span).previous = first.previous;
+            (*first.previous).next = span;
             first.previous = span;
+        } else {
+            (*span).previous = span;
+            *head = span;
         }
-        *head = span;
         count_of(domain, class, 1);
         (*span).listed.store(true, Relaxed);
         handover::abandon(&(*span).owner);
@@ -100,15 +104,17 @@ unsafe fn unlist(span: *mut Span, abandoned: &mut Abandoned) {
     unsafe {
         let (domain, class) = ((*span).domain as usize, (*span).class as usize);
         let (next, previous) = ((*span).next, (*span).previous);
-        if !next.is_null() {
-            (*next).previous = previous;
-        }
-        if previous.is_null() {
-            if let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) {
-                *head = next;
-            }
+        let Some(head) = abandoned.heads.get_mut(domain).and_then(|h| h.get_mut(class)) else { return };
+        let last = next.is_null();
+        if *head == span {
+            *head = next;
         } else {
             (*previous).next = next;
+        }
+        if !last {
+            (*next).previous = previous;
+        } else if let Some(first) = head.as_mut() {
+            first.previous = previous;
         }
         count_of(domain, class, usize::MAX);
         (*span).listed.store(false, Relaxed);

@@ -28,6 +28,9 @@ pub const NO_SLAB: *mut Span = &raw const EMPTY_SPAN as *mut Span;
 /// See [`link`].
 const MAX_WAITING_LAST_BYTES: usize = 1024;
 
+/// With so many slabs of a class a thread has enough: of small blocks, where a slab that it adopts makes many frees cheap, and of larger ones.
+const ENOUGH: [usize; 2] = [8, 2];
+
 /// One thread's slabs.
 #[repr(C, align(128))]
 pub struct Cache {
@@ -329,4 +332,29 @@ pub unsafe fn unlink(cache: *mut Cache, span: *mut Span) {
 pub unsafe fn is_only(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
     unsafe { (*span).previous == span }
+}
+
+/// Whether the calling thread need not adopt another slab like this one: it has enough, or nothing to keep it in.
+///
+/// # Safety
+/// `span` is a slab.
+pub unsafe fn has_enough(span: *mut Span) -> bool {
+    if !have_one() {
+        return true;
+    }
+    // SAFETY: the calling thread's own cache and its slabs.
+    unsafe {
+        let enough = ENOUGH[usize::from((*span).block_bytes > MAX_WAITING_LAST_BYTES)];
+        let mut slab = bin(mine(), (*span).domain(), (*span).class as usize);
+        if slab == NO_SLAB {
+            return false;
+        }
+        for _ in 1..enough {
+            slab = (*slab).next;
+            if slab.is_null() {
+                return false;
+            }
+        }
+        true
+    }
 }

@@ -16,14 +16,17 @@ pub const DETACHED: usize = 2;
 pub enum Left {
     /// They wait for the owner.
     ForOwner,
+    /// Nobody owns the slab, and it is on a list: they wait for whoever takes it from there.
+    Listed,
     /// Nobody owned the slab: the calling thread must try to [`claim`] it.
     ForAnybody,
     /// One had been left before.
     Twice,
 }
 
-/// Leaves the blocks of these bits of `word` to the owner.
-pub fn leave(owner: &AtomicUsize, had_remote: &AtomicBool, word: &AtomicU64, bits: u64) -> Left {
+/// Leaves the blocks of these bits of `word` to the owner, or to the next one. `listed` says whether the slab is on a list; it is taken from there before it is
+/// [`claim`]ed.
+pub fn leave(owner: &AtomicUsize, had_remote: &AtomicBool, listed: &AtomicBool, word: &AtomicU64, bits: u64) -> Left {
     if !had_remote.load(SeqCst) {
         had_remote.store(true, SeqCst);
     }
@@ -35,7 +38,14 @@ pub fn leave(owner: &AtomicUsize, had_remote: &AtomicBool, word: &AtomicU64, bit
     if seen & PENDING == 0 {
         seen = owner.fetch_or(PENDING, SeqCst);
     }
-    if seen & DETACHED != 0 { Left::ForAnybody } else { Left::ForOwner }
+    if seen & DETACHED == 0 {
+        Left::ForOwner
+    } else if listed.load(SeqCst) {
+        // If somebody takes it this instant he claims it after the word above was changed, and gathers.
+        Left::Listed
+    } else {
+        Left::ForAnybody
+    }
 }
 
 /// For the owner: whether there may be blocks to [`gather`]. They must be gathered then: it is not asked again before another is left.

@@ -5,7 +5,9 @@
 //!
 //! An owner that finds its slab full lets it go ([`detach`]): full slabs need no owner. The first thread that frees a block of a slab without an
 //! owner adopts it, by taking [`DETACHED`] out of `owner`; from then on its frees there need no atomic operation. So blocks that one
-//! thread makes and another frees cost the second one such operation per slab, not per block.
+//! thread makes and another frees cost the second one such operation per slab, not per block. But a thread that has [enough](cache::has_enough) slabs of the
+//! class puts it on the list of [`abandoned`] ones, for whoever needs blocks, and leaves what else it frees there: else the threads that run would make slabs while free blocks lie in those of
+//! threads that do not.
 //!
 //! No free is forgotten when an owner lets go, or gathers, at the same time. A thread that frees sets the block's bit and then looks at `owner`; an owner lets go only
 //! if [`PENDING`] is not set, and takes that away before it looks at the bits. All of it in one order that all threads see. So whoever finds [`PENDING`] set may leave:
@@ -56,7 +58,7 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
                 if slab::give(span, index) {
                     return;
                 }
-            } else if owner & DETACHED == 0 {
+            } else if owner & DETACHED == 0 || (*span).listed.load(Relaxed) && cache::has_enough(span) {
                 return leave(span, index / 64, 1 << (index % 64));
             } else if claim(span) {
                 return adopt(span, Some(index));
@@ -114,8 +116,13 @@ unsafe fn leave(span: *mut Span, at: usize, bits: u64) {
     unsafe {
         let (base, bytes) = ((*span).base, (*span).block_bytes);
         let word = (*(*span).remote_free).get_unchecked(at);
-        match handover::leave(&(*span).owner, &(*span).had_remote, word, bits) {
+        match handover::leave(&(*span).owner, &(*span).had_remote, &(*span).listed, word, bits) {
             Left::ForOwner => {}
+            Left::Listed => {
+                if is_left_empty(span, at) && claim(span) {
+                    adopt(span, None);
+                }
+            }
             Left::ForAnybody => {
                 if claim(span) {
                     adopt(span, None);
@@ -124,6 +131,22 @@ unsafe fn leave(span: *mut Span, at: usize, bits: u64) {
             Left::Twice => misuse::double_free(base + (at * 64 + bits.trailing_zeros() as usize) * bytes, bytes),
         }
     }
+}
+
+/// Whether all blocks of a slab that nobody owns have been freed, as far as it can be seen without owning it. Looks further than word `at` only if that is so there.
+///
+/// # Safety
+/// `span` is a record of the table; `at` is below the number of words.
+unsafe fn is_left_empty(span: *mut Span, at: usize) -> bool {
+    // SAFETY: records live for ever.
+    let span = unsafe { &*span };
+    let carved = span.carved.load(Relaxed) as usize;
+    let all_free = |at: usize| {
+        let free = span.free.get(at).map_or(0, |word| word.load(Relaxed)) | free_of(span, at);
+        let blocks = carved.saturating_sub(at * 64).min(64) as u32;
+        free == u64::MAX.checked_shr(64 - blocks).unwrap_or(0)
+    };
+    all_free(at) && (0..carved.div_ceil(64)).all(all_free)
 }
 
 /// The blocks that others have freed among blocks `64 * at` and following of a slab, as bits.
@@ -214,11 +237,11 @@ unsafe fn adopt(span: *mut Span, index: Option<usize>) {
         }
         if slab::is_empty(span) {
             pool::release(span);
-        } else if cache::have_one() {
-            cache::link(cache::mine(), span, false);
-        } else {
-            // A thread at its end, or one that has never allocated.
+        } else if cache::has_enough(span) {
+            // Or a thread at its end, or one that has never allocated.
             abandoned::add(span);
+        } else {
+            cache::link(cache::mine(), span, false);
         }
     }
 }
