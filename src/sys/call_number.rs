@@ -3,7 +3,6 @@
 //! Compilers load the number right before the instruction. From 2.41 on glibc makes the calls that may wait in one place, `__syscall_cancel_arch`, which is given the
 //! number by `__internal_syscall_cancel`, which has it on its stack (sysdeps/unix/sysv/linux/x86_64/syscall_cancel.S, nptl/cancellation.c).
 
-#[cfg(target_arch = "x86_64")]
 use super::raw;
 
 /// The number of the system call whose instruction ends at `behind`, made by a thread that stands at `instruction` (there, or before the call) with its stack
@@ -11,7 +10,6 @@ use super::raw;
 ///
 /// # Safety
 /// The thread is the calling one, interrupted in that call, and the code before it is what it executed.
-#[cfg(target_arch = "x86_64")]
 pub unsafe fn of(behind: usize, instruction: usize, stack: usize) -> Option<i64> {
     let code = code_before(behind, Some(instruction))?;
     let number = match source(&code)? {
@@ -26,7 +24,6 @@ pub unsafe fn of(behind: usize, instruction: usize, stack: usize) -> Option<i64>
 
 /// Where the number of a call comes from.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 enum Source {
     /// It stands in the code.
     Code(i64),
@@ -40,7 +37,6 @@ enum Source {
 ///
 /// # Safety
 /// `stack` is the stack pointer in the function.
-#[cfg(target_arch = "x86_64")]
 unsafe fn argument(behind: usize, stack: usize) -> Option<i64> {
     /// As long as the function is, and more.
     const FUNCTION_BYTES_MAX: usize = 96;
@@ -58,7 +54,6 @@ unsafe fn argument(behind: usize, stack: usize) -> Option<i64> {
 }
 
 /// Of code that ends with a call: where on its stack the second argument was, and how far away the function is.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 fn fetched_for_call(code: &[u8; CODE]) -> Option<(usize, isize)> {
     let (before, [0xe8, distance @ ..]) = code.split_at(CODE - 5) else { return None };
     let distance = i32::from_le_bytes(*distance.first_chunk()?) as isize;
@@ -73,7 +68,6 @@ fn fetched_for_call(code: &[u8; CODE]) -> Option<(usize, isize)> {
 const CODE: usize = 40;
 
 /// The bytes before an address. The thread may be anywhere, so no page is read unasked but that of its next instruction.
-#[cfg(target_arch = "x86_64")]
 fn code_before(end: usize, instruction: Option<usize>) -> Option<[u8; CODE]> {
     let start = end.checked_sub(CODE)?;
     let can_be_read = |at: usize| instruction.is_some_and(|i| i >> 12 == at >> 12) || raw::is_readable(at & !7);
@@ -83,7 +77,6 @@ fn code_before(end: usize, instruction: Option<usize>) -> Option<[u8; CODE]> {
 
 /// Where the number of the system call at the end of `code` comes from, if that is loaded as compilers do: one of the three moves to `eax` or `rax`, at most a few
 /// moves into other places, `syscall`.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 fn source(code: &[u8; CODE]) -> Option<Source> {
     let (before, [0x0f, 0x05]) = code.split_at(CODE - 2) else { return None };
     (3..before.len()).find_map(|back| {
@@ -206,7 +199,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
     fn the_argument_is_believed_only_of_a_function_that_its_caller_calls() {
         // The caller's code, and behind it the function, as far away as the call says; a stack as it is in the function.
         let mut code = vec![0x90u8; CODE];

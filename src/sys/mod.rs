@@ -1,6 +1,7 @@
 //! The only place with system calls, locks and thread-local slots.
 
 pub mod bits;
+#[cfg(target_arch = "x86_64")]
 pub mod call_number;
 pub mod clock;
 pub mod exec_gate;
@@ -13,6 +14,7 @@ pub mod own_stack;
 pub mod process;
 pub mod raw;
 pub mod registers;
+#[cfg(target_arch = "x86_64")]
 pub mod restart;
 pub mod sealed;
 pub mod second;

@@ -15,7 +15,6 @@
 
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 
-#[cfg(target_arch = "x86_64")]
 use super::call_number;
 use super::raw::syscall6;
 use super::{bits, clock, stop_signal};
@@ -176,7 +175,6 @@ impl Resumed {
 const _: () = assert!(core::mem::offset_of!(Resumed, nanoseconds) == core::mem::offset_of!(Resumed, seconds) + 8);
 
 /// Called by the stop handler as the last thing. `stopped_ns`: when the thread was stopped.
-#[cfg(target_arch = "x86_64")]
 pub fn resume_call(context: *mut libc::c_void, tid: i32, stopped_ns: u64) {
     // SAFETY: the kernel passes the frame's ucontext_t; the handler may change it.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
@@ -224,7 +222,6 @@ enum After {
 }
 
 /// Sees to it that the call can be made again with what is left of its time. `None` if it may not be.
-#[cfg(target_arch = "x86_64")]
 fn prepare(r: &mut [i64; 23], number: i64, tid: i32, stopped_ns: u64) -> Option<After> {
     const RDI: usize = libc::REG_RDI as usize;
     const RSI: usize = libc::REG_RSI as usize;
@@ -280,10 +277,6 @@ fn prepare(r: &mut [i64; 23], number: i64, tid: i32, stopped_ns: u64) -> Option<
     }
     Some(After::Again)
 }
-
-/// On aarch64 the first argument is gone once the call has failed, so only what `SA_RESTART` restarts is restarted.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn resume_call(_context: *mut libc::c_void, _tid: i32, _stopped_ns: u64) {}
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,11 @@
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::exec_gate::GATE;
+#[cfg(target_arch = "x86_64")]
+use super::restart;
 use super::stop_signal::{self, Action};
 use super::thread_status::status_of;
-use super::{clock, files, process, restart};
+use super::{clock, files, process};
 
 /// Threads that can be held at once; more are left running and counted.
 pub const THREADS_MAX: usize = 8192;
@@ -121,6 +123,7 @@ extern "C" fn on_stop(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     };
     // SAFETY: __errno_location is valid for the calling thread; the interrupted code must find its errno again.
     let errno = unsafe { *libc::__errno_location() };
+    #[cfg(target_arch = "x86_64")]
     let stopped_ns = clock::monotonic_ns();
     let tid = process::thread_id();
     if let Some(slot) = claim(number).and_then(|at| SLOTS.get(at)) {
@@ -134,6 +137,8 @@ extern "C" fn on_stop(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
             process::futex_wait(&HOLD, number, None);
         }
     }
+    // On aarch64 the first argument is gone once a call has failed, so only what SA_RESTART restarts is restarted.
+    #[cfg(target_arch = "x86_64")]
     restart::resume_call(context, tid, stopped_ns);
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
