@@ -67,7 +67,7 @@ pub unsafe fn free_slow(span: *mut Span, at: usize) {
     }
 }
 
-/// Frees blocks of a slab: those in `bits` of blocks `64 * at` and following. A slab that they leave empty is kept for now.
+/// Frees blocks of a slab: those in `bits` of blocks `64 * at` and following. One of the calling thread's that they leave empty is kept for now.
 ///
 /// # Safety
 /// The blocks are in use, and nobody uses them.
@@ -75,20 +75,22 @@ pub unsafe fn free_many(span: *mut Span, at: usize, bits: u64) {
     // SAFETY: the record lives for ever; a slab's fixed fields stay while one of its blocks is in use.
     unsafe {
         let owner = (*span).owner.load(Relaxed);
-        if !(owner & !PENDING == cache::me() && cache::have_one()) {
-            if owner & DETACHED == 0 || !claim(span) {
-                return leave(span, at, bits);
-            }
-            settle(span);
-            put(span, at, bits);
-            if cache::have_one() {
-                cache::link(cache::mine(), span, false);
-            } else {
-                abandoned::add(span);
-            }
-            return;
+        if owner & !PENDING == cache::me() && cache::have_one() {
+            return put(span, at, bits);
         }
+        let listed = (*span).listed.load(Relaxed) && cache::has_enough(span);
+        if owner & DETACHED == 0 || listed || !claim(span) {
+            return leave(span, at, bits);
+        }
+        settle(span);
         put(span, at, bits);
+        if !cache::has_enough(span) {
+            cache::link(cache::mine(), span, false);
+        } else if slab::is_empty(span) {
+            pool::release(span);
+        } else {
+            abandoned::add(span);
+        }
     }
 }
 
