@@ -196,8 +196,8 @@ impl<'a> Sweep<'a> {
     /// kept: `false`. What the program has not freed is kept as it is.
     fn keep(&mut self, span: u32, index: u32, place: usize, held: bool) -> bool {
         let bytes = view::span(span).map_or(0, |span| span.block_bytes);
-        let is_empty = is_in(index, view::emptied_bits(span, index as usize / 64));
-        if is_condemned(span, index) {
+        let is_empty = view::is_emptied(span, index);
+        if view::is_condemned(span, index) {
             if held {
                 self.exchange.reprieved.add(one(span, index));
             }
@@ -244,7 +244,7 @@ impl<'a> Sweep<'a> {
             let Some(view) = view::span(span) else { continue };
             let base = view.base + index as usize * view.block_bytes;
             let (mut fits, resident) = (true, core::mem::replace(&mut self.resident, Resident::unknown()));
-            let by_use = is_condemned(span, index);
+            let by_use = view::is_condemned(span, index);
             // SAFETY: a retained block is readable.
             let mut read = |start: usize, end: usize| fits = fits && unsafe { self.read_words(start, end, by_use) };
             if view.block_bytes < WORTH_ASKING_BYTES {
@@ -276,7 +276,7 @@ impl<'a> Sweep<'a> {
         let Some((span, index)) = view::resolve_retaining(word) else { return true };
         let Some(&first) = self.first.get(span as usize) else { return true };
         let place = (first as usize + index as usize / 64).wrapping_sub(1);
-        let unreached = self.unreached.get(place).is_some_and(|&bits| is_in(index, bits));
+        let unreached = self.unreached.get(place).is_some_and(|bits| bits >> (index % 64) & 1 != 0);
         !unreached || self.keep(span, index, place, held)
     }
 
@@ -309,14 +309,4 @@ impl<'a> Sweep<'a> {
 
 fn one(span: u32, index: u32) -> Some64 {
     Some64 { span, word: index / 64, bits: 1 << (index % 64) }
-}
-
-/// Whether block `index` of a span is among its word of bits.
-fn is_in(index: u32, bits: u64) -> bool {
-    bits >> (index % 64) & 1 != 0
-}
-
-/// Whether a retained block has not been freed by the program.
-fn is_condemned(span: u32, index: u32) -> bool {
-    is_in(index, view::condemned_bits(span, index as usize / 64))
 }

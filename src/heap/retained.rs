@@ -23,7 +23,7 @@ use super::vacating;
 use crate::meta;
 use crate::sys::{bits, memory};
 
-/// In a block's byte: it is retained.
+/// In a block's byte, in its lowest bit: it is retained.
 pub(super) const RETAINED: u8 = 1;
 /// In a block's byte, with the other: what stood in it is gone.
 const EMPTIED: u8 = 2;
@@ -294,6 +294,28 @@ pub unsafe fn is(span: *mut Span, index: usize) -> bool {
     }
 }
 
+/// Whether block `index` of a span is retained and has been emptied.
+pub fn is_emptied(span: &Span, index: usize) -> bool {
+    has(span, index, EMPTIED)
+}
+
+/// Whether block `index` of a span is retained and has not been freed by the program.
+pub fn is_condemned(span: &Span, index: usize) -> bool {
+    has(span, index, CONDEMNED)
+}
+
+/// Whether the block of a span of one is retained and has no pages any more.
+pub fn is_vacated(span: &Span) -> bool {
+    has(span, 0, VACATED)
+}
+
+#[inline]
+fn has(span: &Span, index: usize, bit: u8) -> bool {
+    let row = span.retained.load(Acquire);
+    // SAFETY: inside the row, which lives for ever.
+    !row.is_null() && index < 1 << span.retained_shift && unsafe { (*row.add(index)).load(Relaxed) } & bit != 0
+}
+
 /// The words of a row of bytes that blocks `64 * word` and following of a span have; `None` if none of its blocks are retained.
 #[inline]
 fn eight_words(span: &Span, word: usize) -> Option<&[AtomicU64; 8]> {
@@ -308,31 +330,9 @@ fn eight_words(span: &Span, word: usize) -> Option<&[AtomicU64; 8]> {
 /// The retained blocks among blocks `64 * word` and following of a span, as bits.
 #[inline]
 pub fn bits_of(span: &Span, word: usize) -> u64 {
-    gather(span, word, RETAINED)
-}
-
-/// Those of them that have been emptied.
-#[inline]
-pub fn emptied_of(span: &Span, word: usize) -> u64 {
-    gather(span, word, EMPTIED)
-}
-
-/// Those of them that the program has not freed.
-pub fn condemned_of(span: &Span, word: usize) -> u64 {
-    gather(span, word, CONDEMNED)
-}
-
-/// Those of them that have no pages any more.
-pub fn vacated_of(span: &Span, word: usize) -> u64 {
-    gather(span, word, VACATED)
-}
-
-/// One bit of each of 64 bytes.
-#[inline]
-fn gather(span: &Span, word: usize, bit: u8) -> u64 {
     let Some(words) = eight_words(span, word) else { return 0 };
     // The product has the lowest bits of a word's eight bytes side by side in its highest byte.
-    let lowest = |word: &AtomicU64| word.load(Relaxed) >> bit.trailing_zeros() & 0x0101_0101_0101_0101;
+    let lowest = |word: &AtomicU64| word.load(Relaxed) & 0x0101_0101_0101_0101;
     words.iter().rev().fold(0, |bits, word| bits << 8 | lowest(word).wrapping_mul(0x0102_0408_1020_4080) >> 56)
 }
 
@@ -412,10 +412,12 @@ pub unsafe fn empty(id: u32, word: usize, mask: u64) {
     // SAFETY: records live for ever; a span with a retained block stays what it is; there is a byte for every block.
     unsafe {
         let Some(span) = TABLE.get(id).as_ref() else { return };
-        for bit in bits::set_in(bits_of(span, word) & !condemned_of(span, word) & mask) {
+        for bit in bits::set_in(bits_of(span, word) & mask) {
             let index = word * 64 + bit as usize;
-            memory::zero(span.base + index * span.block_bytes, span.block_bytes);
-            (*span.retained.load(Acquire).add(index)).fetch_or(EMPTIED, Relaxed);
+            if !is_condemned(span, index) {
+                memory::zero(span.base + index * span.block_bytes, span.block_bytes);
+                (*span.retained.load(Acquire).add(index)).fetch_or(EMPTIED, Relaxed);
+            }
         }
     }
 }

@@ -133,22 +133,24 @@ pub fn retained_bits(id: u32, word: usize) -> u64 {
     unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::bits_of(span, word))
 }
 
-/// Those of them that have been emptied.
-pub fn emptied_bits(id: u32, word: usize) -> u64 {
+/// Whether block `index` of span `id` is retained and has been emptied.
+#[inline]
+pub fn is_emptied(id: u32, index: u32) -> bool {
     // SAFETY: records live for ever.
-    unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::emptied_of(span, word))
+    unsafe { TABLE.get(id).as_ref() }.is_some_and(|span| retained::is_emptied(span, index as usize))
 }
 
-/// Those of them that the program has not freed.
-pub fn condemned_bits(id: u32, word: usize) -> u64 {
+/// Whether block `index` of span `id` is retained and has not been freed by the program.
+#[inline]
+pub fn is_condemned(id: u32, index: u32) -> bool {
     // SAFETY: records live for ever.
-    unsafe { TABLE.get(id).as_ref() }.map_or(0, |span| retained::condemned_of(span, word))
+    unsafe { TABLE.get(id).as_ref() }.is_some_and(|span| retained::is_condemned(span, index as usize))
 }
 
 /// Whether span `id` is that of one retained block, which has no pages any more.
 pub fn is_vacated(id: u32) -> bool {
     // SAFETY: records live for ever.
-    unsafe { TABLE.get(id).as_ref() }.is_some_and(|span| span.reciprocal == 0 && retained::vacated_of(span, 0) != 0)
+    unsafe { TABLE.get(id).as_ref() }.is_some_and(|span| span.reciprocal == 0 && retained::is_vacated(span))
 }
 
 /// As [`resolve`], for words into spans that have retained blocks; `None` for all others.
