@@ -243,6 +243,16 @@ def check(interpreter, module, path, settings, known):
     return tally
 
 
+def without_room(finding):
+    """The finding as an audit makes it: in collect mode each block has room for one byte more than was asked for, and so may be of the next size class (src/heap/size_class.rs)."""
+    block = re.fullmatch(r"block of (\d+) bytes", finding.get("type", ""))
+    if not block:
+        return finding
+    size = int(block[1])
+    step = max(16, 1 << max(0, (size - 1).bit_length() - 4))
+    return {**finding, "type": "block of %d bytes" % (size - step)}
+
+
 def compare(interpreter, module, path, settings, known, plain, nth, tally):
     """One run under the shim beside the plain one, into `tally`. Both run once more if they differ, unless a process crashed."""
     shimmed = run(interpreter, module, path, settings, True, nth)
@@ -265,6 +275,8 @@ def compare(interpreter, module, path, settings, known, plain, nth, tally):
     if settings.mode != "audit":
         also = "cpython+%s/%s" % (settings.mode, module[len("test."):])
         left = [f for f, why in zip(left, known.explain(left, also, interpreter)) if not why]
+    if settings.mode == "collect":
+        left = [f for f, why in zip(left, known.explain([without_room(f) for f in left], where, interpreter)) if not why]
     for f in left:
         tally.problem("findings", "finding " + shim.line(f))
     own = [p for p in processes if p.pid == str(shimmed["pid"])]
