@@ -243,6 +243,11 @@ def check(interpreter, module, path, settings, known):
     return tally
 
 
+def without(findings, entries):
+    """Those findings that have no entry."""
+    return [f for f, entry in zip(findings, entries) if not entry]
+
+
 def without_room(finding):
     """The finding as an audit makes it: in collect mode each block has room for one byte more than was asked for, and so may be of the next size class (src/heap/size_class.rs)."""
     block = re.fullmatch(r"block of (\d+) bytes", finding.get("type", ""))
@@ -274,9 +279,9 @@ def compare(interpreter, module, path, settings, known, plain, nth, tally):
     left = explanations.unexplained(known, processes, where, interpreter)
     if settings.mode != "audit":
         also = "cpython+%s/%s" % (settings.mode, module[len("test."):])
-        left = [f for f, why in zip(left, known.explain(left, also, interpreter)) if not why]
+        left = without(left, known.explain(left, also, interpreter))
     if settings.mode == "collect":
-        left = [f for f, why in zip(left, known.explain([without_room(f) for f in left], where, interpreter)) if not why]
+        left = without(left, known.explain([without_room(f) for f in left], where, interpreter))
     for f in left:
         tally.problem("findings", "finding " + shim.line(f))
     own = [p for p in processes if p.pid == str(shimmed["pid"])]

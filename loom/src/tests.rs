@@ -10,7 +10,7 @@ const ONE: usize = 16;
 const OTHER: usize = 24;
 
 /// Runs the threads' parts at the same time, the last on this thread; then asks `check`.
-fn all(parts: &'static [fn(&Slab) -> bool], check: fn(&Slab, usize)) {
+fn all(parts: &'static [fn(&Slab) -> bool], check: impl Fn(&Slab, usize) + Send + Sync + 'static) {
     loom::model(move || {
         let slab = Arc::new(Slab::full(OWNER));
         let (last, first) = parts.split_last().unwrap();
@@ -27,13 +27,29 @@ fn all(parts: &'static [fn(&Slab) -> bool], check: fn(&Slab, usize)) {
     });
 }
 
-fn nothing_twice(slab: &Slab, refused: usize, freed: u64) {
-    assert_eq!((slab.check(freed), refused), (0, 0));
+/// As [`all`]; then each of the blocks `freed` is free or will be found, and none was freed twice.
+fn lose_nothing(parts: &'static [fn(&Slab) -> bool], freed: u64) {
+    all(parts, move |slab, refused| assert_eq!((slab.check(freed), refused), (0, 0)));
+}
+
+fn owner_ends(slab: &Slab) -> bool {
+    slab.end_of_owner();
+    false
+}
+
+fn owner_lets_go(slab: &Slab) -> bool {
+    slab.refill_or_detach(OWNER);
+    false
+}
+
+fn other_adopts(slab: &Slab) -> bool {
+    slab.adopt_listed(OTHER);
+    false
 }
 
 #[test]
 fn two_threads_free_while_the_owner_collects() {
-    all(
+    lose_nothing(
         &[
             |slab| slab.free(ONE, 1),
             |slab| slab.free(OTHER, 2),
@@ -43,56 +59,23 @@ fn two_threads_free_while_the_owner_collects() {
                 false
             },
         ],
-        |slab, refused| nothing_twice(slab, refused, 3),
+        3,
     );
 }
 
 #[test]
 fn two_threads_free_while_the_owner_lets_a_full_slab_go() {
-    all(
-        &[
-            |slab| slab.free(ONE, 1),
-            |slab| slab.free(OTHER, 2),
-            |slab| {
-                slab.refill_or_detach(OWNER);
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 3),
-    );
+    lose_nothing(&[|slab| slab.free(ONE, 1), |slab| slab.free(OTHER, 2), owner_lets_go], 3);
 }
 
 #[test]
 fn a_thread_frees_while_the_owner_ends_and_another_adopts() {
-    all(
-        &[
-            |slab| slab.free(ONE, 1),
-            |slab| {
-                slab.adopt_listed(OTHER);
-                false
-            },
-            |slab| {
-                slab.end_of_owner();
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 1),
-    );
+    lose_nothing(&[|slab| slab.free(ONE, 1), other_adopts, owner_ends], 1);
 }
 
 #[test]
 fn two_threads_free_while_the_owner_ends() {
-    all(
-        &[
-            |slab| slab.free(ONE, 1),
-            |slab| slab.free(OTHER, 2),
-            |slab| {
-                slab.end_of_owner();
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 3),
-    );
+    lose_nothing(&[|slab| slab.free(ONE, 1), |slab| slab.free(OTHER, 2), owner_ends], 3);
 }
 
 /// Refused at once, or found when the block is gathered: one of both, whatever the owner does meanwhile.
@@ -113,64 +96,21 @@ fn a_block_that_two_threads_free_is_seen() {
 
 #[test]
 fn two_threads_that_have_enough_free_while_the_owner_lets_a_full_slab_go() {
-    all(
-        &[
-            |slab| slab.free_with_enough(ONE, 1),
-            |slab| slab.free_with_enough(OTHER, 2),
-            |slab| {
-                slab.refill_or_detach(OWNER);
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 3),
-    );
+    lose_nothing(&[|slab| slab.free_with_enough(ONE, 1), |slab| slab.free_with_enough(OTHER, 2), owner_lets_go], 3);
 }
 
 #[test]
 fn two_threads_that_have_enough_free_while_the_owner_ends() {
-    all(
-        &[
-            |slab| slab.free_with_enough(ONE, 1),
-            |slab| slab.free_with_enough(OTHER, 2),
-            |slab| {
-                slab.end_of_owner();
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 3),
-    );
+    lose_nothing(&[|slab| slab.free_with_enough(ONE, 1), |slab| slab.free_with_enough(OTHER, 2), owner_ends], 3);
 }
 
 /// Who adopts the slab may have let go of it, full, when a block is left in it.
 #[test]
 fn a_thread_that_has_enough_frees_while_another_takes_the_slab_from_the_list_and_lets_it_go() {
-    all(
-        &[
-            |slab| slab.free_with_enough(ONE, 1),
-            |slab| {
-                slab.adopt_listed(OTHER);
-                false
-            },
-            |slab| {
-                slab.end_of_owner();
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 1),
-    );
+    lose_nothing(&[|slab| slab.free_with_enough(ONE, 1), other_adopts, owner_ends], 1);
 }
 
 #[test]
 fn two_threads_free_a_slab_on_the_list_and_one_has_enough() {
-    all(
-        &[
-            |slab| slab.free_with_enough(ONE, 1),
-            |slab| slab.free(OTHER, 2),
-            |slab| {
-                slab.end_of_owner();
-                false
-            },
-        ],
-        |slab, refused| nothing_twice(slab, refused, 3),
-    );
+    lose_nothing(&[|slab| slab.free_with_enough(ONE, 1), |slab| slab.free(OTHER, 2), owner_ends], 3);
 }

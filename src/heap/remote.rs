@@ -142,13 +142,9 @@ unsafe fn leave(span: *mut Span, at: usize, bits: u64) {
 unsafe fn is_left_empty(span: *mut Span, at: usize) -> bool {
     // SAFETY: records live for ever.
     let span = unsafe { &*span };
-    let carved = span.carved.load(Relaxed) as usize;
-    let all_free = |at: usize| {
-        let free = span.free.get(at).map_or(0, |word| word.load(Relaxed)) | free_of(span, at);
-        let blocks = carved.saturating_sub(at * 64).min(64) as u32;
-        free == u64::MAX.checked_shr(64 - blocks).unwrap_or(0)
-    };
-    all_free(at) && (0..carved.div_ceil(64)).all(all_free)
+    let words = (span.carved.load(Relaxed) as usize).div_ceil(64);
+    let all_free = |at: usize| slab::is_word_free(span, at, free_of(span, at));
+    all_free(at) && (0..words).all(all_free)
 }
 
 /// The blocks that others have freed among blocks `64 * at` and following of a slab, as bits.

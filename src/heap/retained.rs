@@ -238,6 +238,10 @@ fn row_shift(blocks: u32) -> u32 {
 /// # Safety
 /// `span` is a record of the table.
 pub(super) unsafe fn have_row(span: *mut Span) -> bool {
+    // SAFETY: records live for ever.
+    if !unsafe { (*span).retained.load(Acquire) }.is_null() {
+        return true;
+    }
     let pool = pool::POOL.lock();
     // SAFETY: records live for ever; the row is set once, under the lock, in a span in use; permanent memory is zero.
     unsafe {

@@ -236,6 +236,13 @@ pub unsafe fn is_free(span: *mut Span, index: usize) -> bool {
     }
 }
 
+/// Whether all carved blocks among blocks `64 * at` and following are free for the owner, or among those in `left` for it.
+pub fn is_word_free(span: &Span, at: usize, left: u64) -> bool {
+    let blocks = (span.carved.load(Relaxed) as usize).saturating_sub(at * 64).min(64) as u32;
+    let free = span.free.get(at).map_or(0, |word| word.load(Relaxed));
+    free | left == u64::MAX.checked_shr(64 - blocks).unwrap_or(0)
+}
+
 /// Whether no block is in use. What others have freed counts as used until it is gathered.
 ///
 /// # Safety
@@ -244,11 +251,7 @@ pub unsafe fn is_empty(span: *mut Span) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
         let carved = (*span).carved.load(Relaxed) as usize;
-        let all_free = |at: usize| {
-            let blocks = carved.saturating_sub(at * 64).min(64) as u32;
-            let mask = u64::MAX.checked_shr(64 - blocks).unwrap_or(0);
-            (*span).free.get_unchecked(at).load(Relaxed) == mask
-        };
+        let all_free = |at: usize| is_word_free(&*span, at, 0);
         if !all_free((*span).witness as usize) {
             return false;
         }
