@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCKS = 80000, BYTES = 500 };
+enum { BLOCKS = 80000, OWN = 4000, BYTES = 500 };
 
-static char *first[BLOCKS], *third[BLOCKS / 2], *other[BLOCKS / 4];
+static char *own[OWN], *first[BLOCKS], *third[BLOCKS / 2], *other[BLOCKS / 4];
 static pthread_barrier_t filled, done;
 
 static long resident(void) {
@@ -37,6 +37,11 @@ static void *fill_the_gaps(void *unused) {
 int main(void) {
     pthread_barrier_init(&filled, NULL, 2);
     pthread_barrier_init(&done, NULL, 2);
+    // So many slabs half full that the main thread needs none of the others'.
+    for (int i = 0; i < OWN; i++)
+        own[i] = malloc(BYTES);
+    for (int i = 0; i < OWN; i += 2)
+        free(own[i]);
     pthread_t maker, taker;
     pthread_create(&maker, NULL, fill_and_wait, NULL);
     pthread_barrier_wait(&filled);
