@@ -353,6 +353,18 @@ fn an_interpreter_started_again_says_that_only_the_first_was_audited() {
 }
 
 #[test]
+fn allocators_hooked_by_an_extension_are_not_taken_for_a_second_interpreter() {
+    let hooked = "
+try:
+    import _testcapi
+    _testcapi.set_nomemory(1 << 30, 0)  # hooks all three domains, and refuses nothing
+except ImportError:
+    pass
+";
+    on_all(&NO_LEAK, |i| i.program().arg("-c").arg([CLEAN, hooked].concat()));
+}
+
+#[test]
 fn a_program_with_allocators_of_its_own_says_that_there_was_no_audit() {
     for (interpreter, library, home) in embeddable() {
         let pair = both(&|| embedding(&library, &home).arg("own-malloc").arg("leak"));

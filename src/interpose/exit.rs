@@ -196,7 +196,8 @@ fn say_why_not(started: bool) {
     match Runtime::get() {
         // From 3.12 on a second start puts the interpreter's own allocators back (_PyRuntimeState_Init resets the whole structure).
         Some(runtime) if started => {
-            if python_allocators::ended() && !undone_routing::still_routed(runtime) {
+            // Other allocators than those are a hook that a test or an extension has set, in the interpreter that was audited.
+            if python_allocators::ended() && undone_routing::pymalloc_is_back(runtime) {
                 say_not_the_first();
             }
         }

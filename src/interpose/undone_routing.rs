@@ -64,7 +64,7 @@ pub fn prepare(runtime: &Runtime) {
 }
 
 /// Whether the interpreter would ask pymalloc for an object now, with or without debug hooks around it.
-fn pymalloc_is_back(runtime: &Runtime) -> bool {
+pub fn pymalloc_is_back(runtime: &Runtime) -> bool {
     innermost_malloc(&python_allocators::get(runtime, DOMAIN_OBJ), PYMALLOC.load(Ordering::Acquire))
 }
 
