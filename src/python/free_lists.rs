@@ -3,6 +3,10 @@
 //! CPython keeps destroyed lists, dicts and tables in arrays whose entries beyond the current count are stale: they name whatever object was
 //! taken from there last, and a leaked list is as likely as not to be one of them. Where the arrays lie changes with every version; but
 //! making and dropping as many objects as they hold overwrites every entry with a dead one.
+//!
+//! What is made here must not start the program's collector, which would run its finalizers a second time, in the copy. Until 3.11 an object
+//! that is made starts it, but not while an exception is raised (Modules/gcmodule.c, `_PyObject_GC_Alloc`); from 3.12 on it waits for the next
+//! bytecode (`_Py_ScheduleGC`), and the copy has none.
 
 use super::runtime::{Object, Runtime};
 use crate::sys::guard;
@@ -22,6 +26,7 @@ pub unsafe fn fill(runtime: &Runtime) {
         return;
     };
     let mut made: [Object; FILL] = [core::ptr::null_mut(); FILL];
+    let raised = Raised::here(runtime);
     let drop_all = |made: &mut [Object; FILL]| {
         for object in made.iter_mut().filter(|o| !o.is_null()) {
             // SAFETY: made below, one reference each.
@@ -49,5 +54,49 @@ pub unsafe fn fill(runtime: &Runtime) {
                 decref(key);
             }
         });
+    }
+    drop(raised);
+}
+
+/// The first version whose collector waits for the next bytecode.
+const COLLECTS_LATER: u8 = 12;
+
+/// The current thread has an exception raised; dropped, it has what it had.
+struct Raised {
+    fetch: unsafe extern "C" fn(*mut Object, *mut Object, *mut Object),
+    restore: unsafe extern "C" fn(Object, Object, Object),
+    before: [Object; 3],
+}
+
+impl Raised {
+    /// Nothing where it is not needed.
+    fn here(runtime: &Runtime) -> Option<Raised> {
+        let s = &runtime.symbols;
+        if runtime.minor >= COLLECTS_LATER {
+            return None;
+        }
+        // Asked is only whether there is an exception: any object stands for one, and a static type needs no reference.
+        let (fetch, restore, stand_in) = (s.error_fetch?, s.error_restore?, s.str_type?.get() as Object);
+        let mut before = [core::ptr::null_mut(); 3];
+        let [kind, value, trace] = &mut before;
+        // SAFETY: PyErr_Fetch and PyErr_Restore (pyerrors.h), with the GIL: the caller's.
+        unsafe {
+            fetch(kind, value, trace);
+            restore(stand_in, core::ptr::null_mut(), core::ptr::null_mut());
+        }
+        Some(Raised { fetch, restore, before })
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        let [kind, value, trace] = self.before;
+        let mut ours: [Object; 3] = [core::ptr::null_mut(); 3];
+        let [a, b, c] = &mut ours;
+        // SAFETY: as in `here`. Restoring alone would take a reference from the stand-in.
+        unsafe {
+            (self.fetch)(a, b, c);
+            (self.restore)(kind, value, trace);
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use crate::support::compile;
 use crate::support::process::{Outcome, Program};
+use crate::support::{compile, interpreters};
 
 fn run(program: &str, argument: &str) -> Outcome {
     Program::new(compile::program(program, &["-pthread"])).arg(argument).with_shim().env("GCSHIM_PLAIN", "0").run()
@@ -47,4 +47,25 @@ fn a_signal_of_the_programs_own_still_interrupts() {
 #[test]
 fn threads_fork_while_audits_run() {
     is_fine(&run("snapshot_fork", "40"));
+}
+
+/// What the copy makes starts no collection of the program's garbage there: finalizers run once, where the program is.
+#[test]
+fn the_programs_collector_does_not_run_in_the_copy() {
+    let script = r"
+import gc, os
+class Watched:
+    def __del__(self, getpid=os.getpid, write=os.write):
+        write(1, b'ended by the program\n' if getpid() == me else b'ended by another process\n')
+me = os.getpid()
+gc.collect()
+gc.set_threshold(60)  # the free lists have 80
+garbage = Watched()
+garbage.itself = garbage
+del garbage
+";
+    for interpreter in interpreters::all() {
+        let outcome = interpreter.program().arg("-c").arg(script).with_shim().run();
+        assert_eq!(outcome.stdout, "ended by the program\n", "{}: {}", interpreter.label(), outcome.describe());
+    }
 }
