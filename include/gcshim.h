@@ -54,7 +54,8 @@ extern int gcshim_audit(void) __attribute__((weak));
  *
  * Memory that the program has freed and no word points into becomes reusable. In mode collect, so does memory that was never freed and that nothing
  * reaches, after its finalizers have run; and Python objects that nobody holds although their count says so lose the references that are too many: their
- * destructors run, and the callbacks of their weak references, before this returns.
+ * destructors run, and the callbacks of their weak references, before this returns. Not in a child that was forked while the program had other threads: what those
+ * held cannot be told from what is lost, and to destroy it may be seen outside the child. There only what has been freed becomes reusable.
  *
  * Returns the number of bytes that became reusable; GCSHIM_OFF in another mode; GCSHIM_REFUSED in a process that does not collect (it was made by vfork);
  * GCSHIM_GIVEN_UP if the system refused memory or a snapshot, or a thread could not be stopped.

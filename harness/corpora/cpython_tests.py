@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """CPython's own tests with and without the shim: the same outcomes, and no finding that is not explained.
 
-    python3 cpython_tests.py [--python VERSION ...] [--files test_list ...] [--quick | --core | --areas] [--mode MODE] [--repeat N] [--plain] [-j 2]
+    python3 cpython_tests.py [--python VERSION ...] [--files test_list ...] [--quick | --core | --areas | --all] [--mode MODE] [--repeat N] [--plain] [-j 2]
                              [--shim libgcshim.so]
 
 Every module of FILES runs twice on every interpreter: plain (kept per interpreter in the work folder, and used again) and under the shim (kept per
@@ -14,6 +14,7 @@ process that the tests started. A differing outcome counts if it differs again w
     --mode     collect or quarantine in the place of audit: what `free` and the collector do must not be seen
     --repeat   so many runs under the shim, each compared with the plain one; a process that a signal ends, or that does not end, fails each time
     --areas    the modules on weak references, threads, asyncio and multiprocessing: where reclaiming too early or from a wrong thread shows
+    --all      every module that the interpreter has, as `python -m test` lists them
     --again    forgets what is kept for the chosen modules
 """
 import argparse
@@ -60,6 +61,7 @@ FILES = """
     test_urllib test_httplib test_httpservers test_ftplib test_email test_mailbox test_logging test_typing test_unittest test_abc test_isinstance
     test_readline test_sys_settrace test_sys_setprofile test_bdb test_zoneinfo test_statistics test_math test_cmath test_uuid
     test_ipaddress test_difflib test_shutil test_pathlib test_glob test_fcntl test_termios test_resource test_interpreters test__interpreters
+    test__interpchannels test_class test_nntplib test_pdb test_perf_profiler test_xxtestfuzz
 """.split()
 
 # Fast, and one for each kind of thing that has gone wrong: containers, weak references, collector, threads, foreign functions, extension modules.
@@ -92,6 +94,10 @@ AREAS = """
     test_asyncio.test_sslproto test_asyncio.test_threads test_asyncio.test_waitfor test_asyncio.test_buffered_proto
     test_multiprocessing_main_handling test_multiprocessing_fork test_concurrent_futures test_multiprocessing_spawn
 """.split()
+
+
+# Packages of modules that take long each: run one by one. (SPLITTESTDIRS of CPython 3.13's Lib/test/libregrtest/findtests.py, the larger ones.)
+SPLIT = ("test_asyncio", "test_concurrent_futures", "test_multiprocessing_fork", "test_multiprocessing_forkserver", "test_multiprocessing_spawn")
 
 
 class Settings:
@@ -131,10 +137,25 @@ def test_path(interpreter, settings):
     return lib
 
 
+def folder_of(interpreter, path):
+    """The folder of the interpreter's package `test`."""
+    return os.path.join(path or os.path.join(interpreter.prefix, "lib", "python" + interpreter.minor), "test")
+
+
+def every_module(interpreter, path):
+    """Names of all test modules of an interpreter, in order."""
+    folder = folder_of(interpreter, path)
+    names = []
+    for name in sorted({os.path.splitext(n)[0] for n in os.listdir(folder) if n.startswith("test_")}):
+        inside = os.path.join(folder, name)
+        parts = sorted(n[:-3] for n in os.listdir(inside) if re.fullmatch(r"test_.*\.py", n)) if name in SPLIT and os.path.isdir(inside) else []
+        names += ["%s.%s" % (name, part) for part in parts] or [name]
+    return names
+
+
 def module_of(interpreter, names, path):
     """The first of the module names a|b that the interpreter's test suite has, or None."""
-    folder = os.path.join(path, "test") if path else os.path.join(
-        interpreter.prefix, "lib", "python" + interpreter.minor, "test")
+    folder = folder_of(interpreter, path)
     for name in names.split("|"):
         at = os.path.join(folder, *name.split("."))
         if os.path.exists(at + ".py") or os.path.exists(os.path.join(at, "__init__.py")):
@@ -328,6 +349,7 @@ def main():
     ap.add_argument("--quick", action="store_true")
     ap.add_argument("--core", action="store_true")
     ap.add_argument("--areas", action="store_true")
+    ap.add_argument("--all", action="store_true")
     ap.add_argument("--mode", choices=["audit", "collect", "quarantine"], default="audit")
     ap.add_argument("--repeat", type=int, default=1, metavar="N")
     ap.add_argument("--plain", action="store_true")
@@ -348,7 +370,7 @@ def main():
     todo = []
     for i in chosen:
         path = test_path(i, settings)
-        found = [module_of(i, n, path) for n in names]
+        found = [module_of(i, n, path) for n in (every_module(i, path) if options.all else names)]
         todo += [(i, m, path) for m in dict.fromkeys(filter(None, found))]
         if options.files and not all(found):
             sys.exit("%s has no %s" % (i.version, " ".join(n for n, m in zip(names, found) if not m)))

@@ -146,6 +146,42 @@ fn lost_objects_die_as_python_objects_do_and_nothing_else_does() {
     }
 }
 
+/// A thread holds an object; the program forks, and collects in the child, where that thread is not.
+const FORKED: &str = r#"
+import ctypes, os, threading
+class Held:
+    def __del__(self, getpid=os.getpid, write=os.write):
+        write(1, b"ended by the program\n" if getpid() == program else b"ended by its child\n")
+program = os.getpid()
+ready, done = threading.Event(), threading.Event()
+def hold():
+    held = Held()
+    ready.set()
+    done.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+ready.wait()
+child = os.fork()
+if child == 0:
+    for _ in range(3):
+        ctypes.CDLL(None).gcshim_collect()
+    ctypes.pythonapi.Py_MakePendingCalls()
+    os._exit(0)
+os.waitpid(child, 0)
+done.set()
+thread.join()
+"#;
+
+#[test]
+fn what_other_threads_held_is_not_ended_in_a_forked_child() {
+    for python in interpreters::all() {
+        let program = python.program().arg("-W").arg("ignore").arg("-c").arg(FORKED).with_shim();
+        let outcome = program.env("GCSHIM_MODE", "collect").env("GCSHIM_AUDIT", "never").run();
+        let good = outcome.stdout == "ended by the program\n" && outcome.stderr.is_empty();
+        assert!(good, "{}: {}", python.label(), outcome.describe());
+    }
+}
+
 /// What was resident when the service had served all, in MiB.
 fn resident_in_the_end(outcome: &Outcome) -> u64 {
     let line = outcome.stdout.lines().rfind(|line| line.starts_with("requests ")).unwrap_or_default();

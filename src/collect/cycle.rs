@@ -109,16 +109,22 @@ pub fn start(pace: Pace) {
     retained::start(on_due, request::sweep_now);
 }
 
+/// Whether what was never freed is looked for in this process.
+pub(super) fn looks_for_what_was_never_freed() -> bool {
+    COLLECTOR.lock().pace.full
+}
+
 /// What collections have come to.
 pub fn totals() -> Totals {
     COLLECTOR.lock().totals
 }
 
-/// In a child made by fork: the collection under way is the parent's.
+/// In a child made by fork: the collection under way is the parent's. If the parent's other threads are gone, nothing that was not freed is looked for any more: what they
+/// held is lost like a leak, but CPython never ends such objects in the child, and their destructors would close, remove and wait for what is the parent's.
 ///
 /// # Safety
 /// No other thread exists.
-pub unsafe fn after_fork_in_child() {
+pub unsafe fn after_fork_in_child(threads_are_gone: bool) {
     if COLLECTS_IN.load(Acquire) == 0 {
         return;
     }
@@ -131,6 +137,10 @@ pub unsafe fn after_fork_in_child() {
     if !kept {
         // It may be half changed.
         core::mem::forget(before);
+    }
+    if threads_are_gone {
+        collector.pace.full = false;
+        collector.full_due = usize::MAX;
     }
     for flag in [&ASKED, &CONDEMNING, &FULL_UNDER_WAY] {
         flag.store(false, Release);

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::*;
 
-use super::cycle::{COLLECTOR, FULL_UNDER_WAY, collects_here, drop_lost_objects, totals};
+use super::cycle::{COLLECTOR, FULL_UNDER_WAY, collects_here, drop_lost_objects, looks_for_what_was_never_freed, totals};
 use crate::audit::Failure;
 use crate::audit::settings::{Mode, Settings};
 use crate::finalizers::run;
@@ -32,7 +32,7 @@ pub fn collect_all() -> Result<u64, Failure> {
         return Err(Failure::Refused);
     }
     let before = totals();
-    if Settings::get().mode == Mode::Collect {
+    if looks_for_what_was_never_freed() {
         whole_full();
         if run::run_waiting() > 0 {
             // What they let go of, and their blocks.

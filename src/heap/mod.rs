@@ -432,16 +432,18 @@ pub unsafe fn unlock_all() {
     }
 }
 
-/// In a child made by fork, after [`unlock_all`]: takes over what belonged to the threads that exist no more.
+/// In a child made by fork, after [`unlock_all`]: takes over what belonged to the threads that exist no more. Answers whether there are such.
 ///
 /// # Safety
 /// No other thread exists.
-pub unsafe fn after_fork_in_child() {
-    if cache::others_exist() {
+pub unsafe fn after_fork_in_child() -> bool {
+    let others = cache::others_exist();
+    if others {
         cache::forget_all_but_mine();
         // SAFETY: the caller's duty.
         unsafe { abandoned::orphan_all_but(cache::me()) };
     }
     // SAFETY: the caller's duty.
     unsafe { stamps::after_fork_in_child() };
+    others
 }

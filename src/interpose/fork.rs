@@ -31,11 +31,11 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     // SAFETY: taken by prepare, on the thread that this one is the copy of; no other exists here.
-    unsafe {
+    let threads_are_gone = unsafe {
         finalizers::unlock_all();
         modules::allow_questions();
-        heap::after_fork_in_child();
-    }
+        heap::after_fork_in_child()
+    };
     stacks::after_fork_in_child();
     snapshot::forget_running();
     GATE.begin();
@@ -44,7 +44,7 @@ extern "C" fn child() {
     semaphores::after_fork_in_child();
     run::after_fork_in_child();
     // SAFETY: a child made by fork has one thread.
-    unsafe { cycle::after_fork_in_child() };
+    unsafe { cycle::after_fork_in_child(threads_are_gone) };
 }
 
 /// Registers the handlers. `false` when the C library has no memory for them.
