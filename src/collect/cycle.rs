@@ -58,6 +58,8 @@ pub(super) struct Collector {
     running: Option<Running>,
     /// A full collection whose lost objects wait for the GIL. Until then nothing is made reusable, or another object could come to stand in their place.
     waiting: Option<Exchange>,
+    /// Of the sweep before, if that was in place.
+    spare: Option<Exchange>,
     /// A child that has said all and may not have ended yet; 0 for none.
     ended: i32,
     failures: u32,
@@ -77,6 +79,7 @@ const NEW: Collector = Collector {
     pace: pace::QUARANTINE,
     running: None,
     waiting: None,
+    spare: None,
     ended: 0,
     failures: 0,
     due: (0, 0),
@@ -251,13 +254,18 @@ impl Collector {
             self.waiting = None;
         }
         self.reap();
-        let Some(exchange) = Exchange::for_sweep() else { return self.sweep_failed("memory") };
+        let in_place = self.pace.in_place();
+        let spare = self.spare.take().filter(|_| in_place).and_then(Exchange::again);
+        let Some(exchange) = spare.or_else(Exchange::for_sweep) else { return self.sweep_failed("memory") };
         let kinds = Settings::get().kinds;
         let pause_ns = &exchange.handoff.pause_ns;
         let started_ns = clock::monotonic_ns();
-        if self.pace.in_place() {
+        if in_place {
             match frozen::hold(stack_pointer, false, pause_ns, &|moment| sweep::in_place(moment, kinds, &exchange)) {
-                Ok(()) => self.swept(exchange, started_ns),
+                Ok(()) => {
+                    self.swept(&exchange, started_ns);
+                    self.spare = Some(exchange);
+                }
                 Err(what) => self.sweep_failed(what),
             }
         } else {
@@ -321,7 +329,7 @@ impl Collector {
             let Some(running) = self.running.take() else { return };
             self.ended = if working { 0 } else { running.child };
             match running.kind {
-                Kind::Sweep => self.swept(running.exchange, running.started_ns),
+                Kind::Sweep => self.swept(&running.exchange, running.started_ns),
                 Kind::Full => self.collected(running.exchange, stack_pointer),
             }
             FULL_UNDER_WAY.store(false, Release);
@@ -330,7 +338,7 @@ impl Collector {
     }
 
     /// A sweep has come to its end.
-    fn swept(&mut self, exchange: Exchange, started_ns: u64) {
+    fn swept(&mut self, exchange: &Exchange, started_ns: u64) {
         if exchange.state() != exchange::FOUND {
             return self.sweep_failed("they could not see all of the program's memory");
         }
@@ -349,7 +357,7 @@ impl Collector {
         self.totals.sweeps += 1;
         self.totals.reused_bytes += reused;
         self.totals.kept_bytes = exchange.header.kept_bytes.load(Acquire);
-        self.note_pause(&exchange);
+        self.note_pause(exchange);
         self.failures = 0;
         let now = clock::monotonic_ns();
         let (reading, since) = (exchange.header.reading_ns.load(Acquire), started_ns.saturating_sub(self.last_ns));

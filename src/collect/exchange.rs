@@ -28,6 +28,9 @@ const EMPTIED_MAX: usize = 1 << 20;
 /// Blocks that one sweep can have taken back; the others stay as they are.
 const REPRIEVED_MAX: usize = 1 << 16;
 
+/// Up to so many entries of a list stay for the next sweep in place.
+const KEPT_ENTRIES_MAX: usize = 1 << 14;
+
 /// The shared page. All zero at first.
 #[derive(Default)]
 pub struct Header {
@@ -89,9 +92,14 @@ impl<T: Copy> List<T> {
         }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Acquire) as usize
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.count.load(Acquire) == 0
+        self.len() == 0
     }
 }
 
@@ -158,6 +166,24 @@ impl Exchange {
                 handoff: Shared::new()?,
             })
         }
+    }
+
+    /// The same exchange for another sweep in place, which no child has seen: to make its mappings anew would take a third of what such a sweep costs at least. `None` if it has
+    /// too little room by now, or has taken memory that is better given back.
+    pub fn again(mut self) -> Option<Exchange> {
+        let small = |count: usize| count <= KEPT_ENTRIES_MAX;
+        if self.full.is_some()
+            || self.blocks.entries.len() < most_entries()
+            || ![self.blocks.len(), self.emptied.len(), self.reprieved.len()].into_iter().all(small)
+        {
+            return None;
+        }
+        self.header.wipe();
+        self.handoff.wipe();
+        for list in [&mut self.blocks, &mut self.emptied, &mut self.reprieved] {
+            list.count.wipe();
+        }
+        Some(self)
     }
 
     /// In the child: says that it is done, and how.

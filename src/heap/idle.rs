@@ -9,11 +9,13 @@ use crate::sys::raw;
 const EPOCH_NS: u64 = 250_000_000;
 /// Less than this is not worth asking for the time.
 const DIRTY_GRANULES_MIN: usize = (4 << 20) / GRANULE;
+/// The time is asked for once in so many granules.
+const GRANULES_PER_LOOK: usize = (1 << 20) / GRANULE;
 /// More than this, and half of what is in use, goes back at once.
 const DIRTY_GRANULES_MAX: usize = (64 << 20) / GRANULE;
 
-/// Gives back what has been idle for an epoch, or is too much.
-pub(crate) fn age(pool: &mut Guard<'_>) {
+/// Gives back what has been idle for an epoch, or is too much; `granules` have just been freed.
+pub(crate) fn age(pool: &mut Guard<'_>, granules: usize) {
     if pool.dirty_granules < DIRTY_GRANULES_MIN {
         return;
     }
@@ -22,6 +24,11 @@ pub(crate) fn age(pool: &mut Guard<'_>) {
         purge(pool, most / 2);
         return;
     }
+    pool.freed_since_look += granules;
+    if pool.freed_since_look < GRANULES_PER_LOOK {
+        return;
+    }
+    pool.freed_since_look = 0;
     let now = raw::coarse_now_ns();
     if now.wrapping_sub(pool.epoch_start_ns) > EPOCH_NS {
         let idle = pool.dirty_low;

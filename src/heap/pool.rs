@@ -48,6 +48,8 @@ pub(crate) struct Pool {
     /// The least there was of `dirty_granules` since the epoch began.
     pub dirty_low: usize,
     pub epoch_start_ns: u64,
+    /// Granules freed since the time was asked for.
+    pub freed_since_look: usize,
 }
 
 // SAFETY: the pointers are to records and bitmaps that only the holder of the lock changes.
@@ -65,6 +67,7 @@ pub(crate) static POOL: Ranked<{ rank::POOL }, Pool> = Ranked::new(Pool {
     huge_pages: [false; 2],
     dirty_low: 0,
     epoch_start_ns: 0,
+    freed_since_look: 0,
 });
 
 /// Bytes in mappings of their own.
@@ -136,7 +139,7 @@ pub unsafe fn release(span: *mut Span) -> bool {
         return true;
     }
     give_granules(&mut pool, base, bytes / GRANULE);
-    idle::age(&mut pool);
+    idle::age(&mut pool, bytes / GRANULE);
     true
 }
 

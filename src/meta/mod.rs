@@ -16,24 +16,46 @@ const MAPPINGS: usize = 2048;
 /// Bytes mapped at a time for permanent records.
 const CHUNK: usize = 1 << 18;
 
+/// Mappings given back that wait for another use: a sweep makes some twenty, and making and unmapping them took a quarter of its fixed cost.
+const IDLE: usize = 32;
+/// Larger ones are unmapped.
+const IDLE_BYTES_MAX: usize = 8 << 20;
+/// Up to this wiping costs less than having the kernel take the pages and give new ones.
+const WIPED_BYTES_MAX: usize = 4 * PAGE;
+
 pub(crate) struct Meta {
     ranges: [(usize, usize); MAPPINGS],
     count: usize,
+    /// All zero, and in no range.
+    idle: [(usize, usize); IDLE],
+    idle_count: usize,
     bump: usize,
     bump_end: usize,
 }
 
 pub(crate) static META: Ranked<{ rank::META }, Meta> =
-    Ranked::new(Meta { ranges: [(0, 0); MAPPINGS], count: 0, bump: 0, bump_end: 0 });
+    Ranked::new(Meta { ranges: [(0, 0); MAPPINGS], count: 0, idle: [(0, 0); IDLE], idle_count: 0, bump: 0, bump_end: 0 });
 
 impl Meta {
     fn map(&mut self, bytes: usize) -> Option<usize> {
         let bytes = memory::round_up(bytes, PAGE)?;
         let slot = self.ranges.get_mut(self.count)?;
-        let at = memory::map_guarded(bytes)?;
-        *slot = (at, at + bytes);
+        let fits = |r: &(usize, usize)| (bytes..=2 * bytes).contains(&(r.1 - r.0));
+        let idle = self.idle.iter().take(self.idle_count).enumerate();
+        let found = idle.filter(|(_, r)| fits(r)).min_by_key(|(_, r)| r.1 - r.0).map(|(at, _)| at);
+        *slot = match found {
+            Some(found) => {
+                self.idle_count -= 1;
+                self.idle.swap(found, self.idle_count);
+                *self.idle.get(self.idle_count)?
+            }
+            None => {
+                let at = memory::map_guarded(bytes)?;
+                (at, at + bytes)
+            }
+        };
         self.count += 1;
-        Some(at)
+        Some(slot.0)
     }
 
     fn unmap(&mut self, at: usize) {
@@ -45,7 +67,30 @@ impl Meta {
         self.ranges.swap(found, last);
         self.count = last;
         // SAFETY: the range is a mapping of ours, listed until now; the caller gave up its use.
-        unsafe { memory::unmap_guarded(at, end - at) };
+        unsafe {
+            if !self.keep(at, end - at) {
+                memory::unmap_guarded(at, end - at);
+            }
+        }
+    }
+
+    /// Makes a mapping idle, if there is room for it.
+    ///
+    /// # Safety
+    /// It is ours, and nothing uses it.
+    unsafe fn keep(&mut self, at: usize, bytes: usize) -> bool {
+        let Some(slot) = self.idle.get_mut(self.idle_count).filter(|_| bytes <= IDLE_BYTES_MAX) else { return false };
+        // SAFETY: the caller's.
+        unsafe {
+            if bytes <= WIPED_BYTES_MAX {
+                core::ptr::write_bytes(at as *mut u8, 0, bytes);
+            } else if !memory::discard(at, bytes) {
+                return false;
+            }
+        }
+        *slot = (at, at + bytes);
+        self.idle_count += 1;
+        true
     }
 
     fn permanent(&mut self, bytes: usize, align: usize) -> Option<usize> {

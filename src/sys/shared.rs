@@ -5,7 +5,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::raw::syscall6;
 
 /// A page shared between the program and its snapshot child.
-pub struct Shared<T: 'static>(&'static T);
+pub struct Shared<T: 'static>(*mut T);
+
+// SAFETY: who has it has shared access to a T, as by a reference.
+unsafe impl<T: Sync> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Shared<T> {}
 
 impl<T: Sync> Shared<T> {
     /// Maps zeroed memory for one `T`, of which all-zero must be a valid value; `None` if the system refuses.
@@ -24,11 +29,13 @@ impl<T: Sync> Shared<T> {
                 0,
             )
         };
-        if p == libc::MAP_FAILED {
-            return None;
-        }
-        // SAFETY: fresh, page-aligned, zeroed (the caller vouches for T), never unmapped before drop.
-        Some(Shared(unsafe { &*p.cast::<T>() }))
+        (p != libc::MAP_FAILED).then_some(Shared(p.cast()))
+    }
+
+    /// Makes it zero again, when no child has it any more.
+    pub fn wipe(&mut self) {
+        // SAFETY: the mapping made in new; zero is valid, as its caller vouched for. Borrowed for writing.
+        unsafe { self.0.write_bytes(0, 1) };
     }
 }
 
@@ -49,14 +56,15 @@ pub fn set_and_wake(word: &AtomicU32) {
 impl<T> core::ops::Deref for Shared<T> {
     type Target = T;
     fn deref(&self) -> &T {
-        self.0
+        // SAFETY: mapped in new, page-aligned, zeroed (its caller vouched for T), not unmapped before drop.
+        unsafe { &*self.0 }
     }
 }
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // SAFETY: the mapping made in new, with the same length; no reference outlives self.
-        unsafe { libc::munmap(core::ptr::from_ref(self.0).cast_mut().cast(), size_of::<T>()) };
+        unsafe { libc::munmap(self.0.cast(), size_of::<T>()) };
     }
 }
 
