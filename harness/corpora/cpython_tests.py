@@ -61,7 +61,7 @@ FILES = """
     test_urllib test_httplib test_httpservers test_ftplib test_email test_mailbox test_logging test_typing test_unittest test_abc test_isinstance
     test_readline test_sys_settrace test_sys_setprofile test_bdb test_zoneinfo test_statistics test_math test_cmath test_uuid
     test_ipaddress test_difflib test_shutil test_pathlib test_glob test_fcntl test_termios test_resource test_interpreters test__interpreters
-    test__interpchannels test_class test_nntplib test_pdb test_perf_profiler test_xxtestfuzz
+    test__interpchannels|test__xxinterpchannels test_class test_nntplib test_pdb test_perf_profiler test_xxtestfuzz
 """.split()
 
 # Fast, and one for each kind of thing that has gone wrong: containers, weak references, collector, threads, foreign functions, extension modules.
