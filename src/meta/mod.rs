@@ -179,6 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_reserved_again_is_zeroed_again() {
+        for bytes in [PAGE, WIPED_BYTES_MAX, WIPED_BYTES_MAX + PAGE, 64 * PAGE, IDLE_BYTES_MAX + PAGE] {
+            for _ in 0..2 * IDLE {
+                let at = reserve(bytes);
+                // SAFETY: so many bytes were mapped; given back below, and not used after.
+                unsafe {
+                    let all = core::slice::from_raw_parts_mut(at, bytes);
+                    assert!(all.iter().all(|&b| b == 0));
+                    all.fill(1);
+                    release(at);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_had_is_null() {
         assert!(reserve(usize::MAX).is_null());
         assert!(reserve(1 << 60).is_null());
