@@ -80,6 +80,16 @@ fn a_freed_block_is_kept_while_a_word_points_to_it_and_reused_after() {
 }
 
 #[test]
+fn processes_that_sweep_at_the_same_time_do_not_share_what_a_sweep_finds() {
+    let program = compile::program("quarantine_forks", &["-O0"]);
+    for mode in ["quarantine", "collect"] {
+        let outcome = Program::new(&program).arg("3").arg("10").with_shim().env("GCSHIM_MODE", mode).run();
+        assert!(outcome.succeeded() && outcome.stdout == "right\n", "{mode}: {}", outcome.describe());
+        assert!(number(&collections(&outcome), "sweeps") > 10, "{mode}: {}", outcome.describe());
+    }
+}
+
+#[test]
 fn quarantine_keeps_what_was_never_freed() {
     let trees = compile::program("collect_trees", &[]);
     let outcome = Program::new(&trees).arg("40").with_shim().env("GCSHIM_MODE", "quarantine").run();

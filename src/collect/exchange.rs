@@ -29,7 +29,7 @@ const EMPTIED_MAX: usize = 1 << 20;
 const REPRIEVED_MAX: usize = 1 << 16;
 
 /// Up to so many entries of a list stay for the next sweep in place.
-const KEPT_ENTRIES_MAX: usize = 1 << 14;
+const KEPT_ENTRIES_MAX: usize = 1 << 16;
 
 /// The shared page. All zero at first.
 #[derive(Default)]
@@ -159,7 +159,8 @@ impl Exchange {
         unsafe {
             Some(Exchange {
                 header: Shared::new()?,
-                blocks: List::new(most_entries())?,
+                // Room to grow, so that the next sweep can have it too; untouched pages cost nothing.
+                blocks: List::new(most_entries().next_power_of_two())?,
                 emptied: List::new(EMPTIED_MAX)?,
                 reprieved: List::new(REPRIEVED_MAX)?,
                 full,
