@@ -155,6 +155,9 @@ fn note_what_was_not_done(census: &mut Census, moment: &Moment<'_>) {
     if !moment.world.listed {
         census.degrade("/proc/self/task could not be read: other threads were not stopped", 0, 1);
     }
+    if snapshot::threads_are_gone() {
+        census.degrade("this process was forked while the program had other threads: what only those held counts as lost", 0, 1);
+    }
     if !moment.consistent {
         census.degrade("the GIL was held by another thread: counts and words may not belong together", 0, 1);
     }

@@ -37,6 +37,8 @@ pub mod status {
 static BUSY: AtomicBool = AtomicBool::new(false);
 /// A failing verdict has been found in this process.
 static FAILED: AtomicBool = AtomicBool::new(false);
+/// This process, or one that it comes from, was forked while there were other threads.
+static THREADS_ARE_GONE: AtomicBool = AtomicBool::new(false);
 /// A child that nobody waited for yet, 0 for none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 /// Whether the interpreter's object allocator has been ours from the start.
@@ -153,11 +155,17 @@ pub fn finish_running(settings: &'static Settings) {
     }
 }
 
-/// Forgets the parent's child, in a forked child.
-pub fn forget_running() {
+/// In a child made by fork: forgets the parent's snapshot, and notes whether the parent's other threads are gone.
+pub fn after_fork_in_child(threads_are_gone: bool) {
+    THREADS_ARE_GONE.fetch_or(threads_are_gone, Ordering::Release);
     RUNNING.store(0, Ordering::Release);
     FAILED.store(false, Ordering::Release);
     BUSY.store(false, Ordering::Release);
+}
+
+/// Whether threads that held things were left behind by a fork.
+pub fn threads_are_gone() -> bool {
+    THREADS_ARE_GONE.load(Ordering::Acquire)
 }
 
 /// A collection found something failing.

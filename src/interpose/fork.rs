@@ -37,7 +37,7 @@ extern "C" fn child() {
         heap::after_fork_in_child()
     };
     stacks::after_fork_in_child();
-    snapshot::forget_running();
+    snapshot::after_fork_in_child(threads_are_gone);
     GATE.begin();
     histogram::after_fork_in_child();
     frozen::forget_taking();

@@ -82,6 +82,24 @@ fn locks_left(outcome: &Outcome) -> u64 {
 }
 
 #[test]
+fn a_child_forked_among_threads_says_that_what_these_held_counts_as_lost() {
+    let thread = "
+import threading
+done = threading.Event()
+thread = threading.Thread(target=done.wait)
+thread.start()";
+    let note = "this process was forked while the program had other threads";
+    for interpreter in interpreters::all() {
+        let said = |before| {
+            let outcome = forks(interpreter, 1, before, "");
+            report::of_kind(&outcome.records, "degraded").iter().any(|d| d["what"].as_str().is_some_and(|w| w.starts_with(note)))
+        };
+        // The parent ends by os._exit, without waiting for its thread.
+        assert_eq!((said(thread), said("")), (true, false), "{}", interpreter.label());
+    }
+}
+
+#[test]
 fn locks_that_a_forked_child_leaves_to_its_parent_are_explained() {
     for interpreter in interpreters::all() {
         let runs = [1, 2, 3].map(|n| forks(interpreter, n, "", ""));
