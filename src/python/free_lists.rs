@@ -65,6 +65,7 @@ const COLLECTS_LATER: u8 = 12;
 struct Raised {
     fetch: unsafe extern "C" fn(*mut Object, *mut Object, *mut Object),
     restore: unsafe extern "C" fn(Object, Object, Object),
+    decref: unsafe extern "C" fn(Object),
     before: [Object; 3],
 }
 
@@ -75,16 +76,18 @@ impl Raised {
         if runtime.minor >= COLLECTS_LATER {
             return None;
         }
-        // Asked is only whether there is an exception: any object stands for one, and a static type needs no reference.
+        // Asked is only whether there is an exception: any object stands for one.
         let (fetch, restore, stand_in) = (s.error_fetch?, s.error_restore?, s.str_type?.get() as Object);
+        let (incref, decref) = (s.incref?, s.decref?);
         let mut before = [core::ptr::null_mut(); 3];
         let [kind, value, trace] = &mut before;
         // SAFETY: PyErr_Fetch and PyErr_Restore (pyerrors.h), with the GIL: the caller's.
         unsafe {
             fetch(kind, value, trace);
+            incref(stand_in);
             restore(stand_in, core::ptr::null_mut(), core::ptr::null_mut());
         }
-        Some(Raised { fetch, restore, before })
+        Some(Raised { fetch, restore, decref, before })
     }
 }
 
@@ -93,9 +96,12 @@ impl Drop for Raised {
         let [kind, value, trace] = self.before;
         let mut ours: [Object; 3] = [core::ptr::null_mut(); 3];
         let [a, b, c] = &mut ours;
-        // SAFETY: as in `here`. Restoring alone would take a reference from the stand-in.
+        // SAFETY: as in `here`. What is raised now is the stand-in, or that there was no memory.
         unsafe {
             (self.fetch)(a, b, c);
+            for object in ours.into_iter().filter(|o| !o.is_null()) {
+                (self.decref)(object);
+            }
             (self.restore)(kind, value, trace);
         }
     }
