@@ -364,6 +364,24 @@ except ImportError:
     on_all(&NO_LEAK, |i| i.program().arg("-c").arg([CLEAN, hooked].concat()));
 }
 
+/// The copy raises and fails in what it makes to fill the free lists, as the program did: its own exception is not left over.
+#[test]
+fn an_audit_where_the_interpreter_gets_no_memory_finds_nothing() {
+    let script = "
+try:
+    import _testcapi
+except ImportError:
+    raise SystemExit
+class C: pass
+_testcapi.set_nomemory(0, 1 << 30)
+C()
+";
+    for interpreter in interpreters::all() {
+        let outcome = interpreter.program().arg("-I").arg("-S").arg("-c").arg(script).with_shim().run();
+        assert!(!outcome.timed_out && report::failing(&outcome.records).is_empty(), "{}", outcome.describe());
+    }
+}
+
 #[test]
 fn a_program_with_allocators_of_its_own_says_that_there_was_no_audit() {
     for (interpreter, library, home) in embeddable() {
