@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The modes that reclaim, against glibc's malloc and against the Boehm collector, with `free` honoured and with `free` ignored.
 
-    harness/bench/collectors.py [--python PYTHON] [--library LIB] [--runs 5] [--only script,pyperformance,build,native,pauses] [--columns NAME,...] [--programs NAME,...]
+    harness/bench/collectors.py [--python PYTHON] [--library LIB] [--runs 5] [--only script,pyperformance,build,suite,native,pauses] [--columns NAME,...] [--programs NAME,...]
 
 Every row is one program under each column in turn, `--runs` times; the cells are ratios of medians to glibc's, CPU seconds (all processes and threads,
 snapshots too) and peak resident memory. `fails`: the program crashed or did not come to an end under that column.
@@ -26,6 +26,7 @@ PYPERFORMANCE = [
     ("go", [], 2), ("hexiom", [], 40), ("json_dumps", [], 40), ("logging", ["format"], 30000), ("nqueens", [], 3), ("pyflate", [], 1),
     ("raytrace", [], 1), ("regex_compile", [], 1), ("richards", [], 6), ("sqlite_synth", [], 100000),
 ]
+SUITE = "test_argparse test_datetime test_email test_itertools test_json test_pickle test_re".split()
 SETUP = """
 from setuptools import Extension, setup
 setup(name="measured", version="1", ext_modules=[Extension("leaky", ["leaky.c"]), Extension("uaf_borrowed", ["uaf_borrowed.c"])])
@@ -104,6 +105,14 @@ def build(options):
         rows("Building a C extension with setup.py", chosen(options, python_columns(options)), options, [("setup.py", command, folder)])
 
 
+def suite(options):
+    """Modules of CPython's own tests that compute more than they wait: some seconds of each kind of thing."""
+    runner = os.path.join(ROOT, "harness", "corpora", "unittest_outcomes.py")
+    with tempfile.TemporaryDirectory() as folder:
+        commands = [(module, [options.python, runner, "outcomes.json", "test." + module], folder) for module in SUITE]
+        rows("CPython's own tests", chosen(options, python_columns(options)), options, commands)
+
+
 def native(options):
     folder = os.path.join(WORK, "native")
     os.makedirs(folder, exist_ok=True)
@@ -135,7 +144,7 @@ def pauses(options):
                     print(f"| {column.name} | {r['sweeps']} | {r['full']} | {mean:.2f} | {worst:.2f} |", flush=True)
 
 
-PARTS = {"script": script, "pyperformance": pyperformance, "build": build, "native": native, "pauses": pauses}
+PARTS = {"script": script, "pyperformance": pyperformance, "build": build, "suite": suite, "native": native, "pauses": pauses}
 
 
 def main():
