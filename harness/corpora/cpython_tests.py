@@ -99,6 +99,14 @@ AREAS = """
 # Packages of modules that take long each: run one by one. (SPLITTESTDIRS of CPython 3.13's Lib/test/libregrtest/findtests.py, the larger ones.)
 SPLIT = ("test_asyncio", "test_concurrent_futures", "test_multiprocessing_fork", "test_multiprocessing_forkserver", "test_multiprocessing_spawn")
 
+# Tests that do not end without the shim either: module, versions (None: all), pattern. Sockets between virtual machines, in one of these; and on 3.11 what makes or
+# destroys interpreters in a thread.
+ENDLESS = [
+    ("test.test_socket", None, "*VSOCK*"),
+    ("test.test__xxsubinterpreters", "3.11", "*thread*"),
+    ("test.test_interpreters", "3.11", "*thread*"),
+]
+
 
 class Settings:
     """What a run is made of: the options, the library (None for --plain), where results are kept."""
@@ -190,11 +198,12 @@ def execute(interpreter, module, path, settings, shimmed):
     if shimmed and settings.mode != "audit":
         more["GCSHIM_MODE"] = settings.mode
     env = shim.environment(settings.lib, reports, **more) if shimmed else environments.plain(**more)
+    endless = ["-" + pattern for name, minor, pattern in ENDLESS if name == module and minor in (None, interpreter.minor)]
     os.mkdir(os.path.join(folder, "cwd"))
     began = time.monotonic()
     try:
         with open(log, "wb") as f:
-            child = subprocess.Popen([interpreter.exe, RUNNER, out, module], cwd=os.path.join(folder, "cwd"), env=env, stdin=subprocess.DEVNULL,
+            child = subprocess.Popen([interpreter.exe, RUNNER, out, module, *endless], cwd=os.path.join(folder, "cwd"), env=env, stdin=subprocess.DEVNULL,
                                      stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 status = child.wait(settings.timeout_s * (3 if shimmed else 1))
