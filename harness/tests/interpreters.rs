@@ -6,6 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "interpreters/hooks.rs"]
+mod hooks;
+
 use std::path::{Path, PathBuf};
 
 use support::interpreters::{self, Interpreter};
@@ -254,20 +257,6 @@ api.PyObject_Free(ctypes.c_void_p(block))
     }
 }
 
-#[test]
-fn tracemalloc_keeps_its_hooks() {
-    let script =
-        "import tracemalloc; made = [bytes(100) for _ in range(1000)]; print(tracemalloc.get_traced_memory()[0] > 100000)";
-    for interpreter in interpreters::all() {
-        let outcome = interpreter.program().arg("-X").arg("tracemalloc").arg("-c").arg([LEAK, script].concat()).with_shim().run();
-        assert!(outcome.succeeded() && outcome.stdout == "True\n", "{}: {}", interpreter.label(), outcome.describe());
-        // Its tables name each block it traces, so that some of what is lost is taken to be held. Never more than is lost.
-        let failing = report::failing(&outcome.records);
-        let lists = |f: &report::Finding| f.verdict == "leaked-object" && f.type_name == "list" && (1..=10).contains(&f.objects);
-        assert!(failing.len() == 1 && lists(&failing[0]), "{}: {}", interpreter.label(), outcome.describe());
-    }
-}
-
 /// An interpreter's shared library and its home, if it has one.
 fn library_of(interpreter: &Interpreter) -> Option<(PathBuf, PathBuf)> {
     let script = "import sys, sysconfig as s; v = s.get_config_var; print(v('LIBDIR'), v('MULTIARCH') or '', v('INSTSONAME'), sys.base_prefix, sep='\\n')";
@@ -349,36 +338,6 @@ fn an_interpreter_started_again_says_that_only_the_first_was_audited() {
             let good = wrong.is_empty() && audits == 1 && failing.len() == leaks && said == 1;
             assert!(good && (leaks > 0 || lines.len() == 1), "{} {wrong:?}: {}", interpreter.label(), pair.1.describe());
         }
-    }
-}
-
-#[test]
-fn allocators_hooked_by_an_extension_are_not_taken_for_a_second_interpreter() {
-    let hooked = "
-try:
-    import _testcapi
-    _testcapi.set_nomemory(1 << 30, 0)  # hooks all three domains, and refuses nothing
-except ImportError:
-    pass
-";
-    on_all(&NO_LEAK, |i| i.program().arg("-c").arg([CLEAN, hooked].concat()));
-}
-
-/// The copy raises and fails in what it makes to fill the free lists, as the program did: its own exception is not left over.
-#[test]
-fn an_audit_where_the_interpreter_gets_no_memory_finds_nothing() {
-    let script = "
-try:
-    import _testcapi
-except ImportError:
-    raise SystemExit
-class C: pass
-_testcapi.set_nomemory(0, 1 << 30)
-C()
-";
-    for interpreter in interpreters::all() {
-        let outcome = interpreter.program().arg("-I").arg("-S").arg("-c").arg(script).with_shim().run();
-        assert!(!outcome.timed_out && report::failing(&outcome.records).is_empty(), "{}", outcome.describe());
     }
 }
 
