@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::heap::view;
+use crate::heap::{modes, view};
 use crate::python::types::read;
 
 /// How many forks lie between this process and the first one that loaded the shim.
@@ -62,7 +62,8 @@ pub fn after_fork_in_child() {
 /// many may stand what the interpreter's debug hooks write.
 pub fn is_of_parent(base: usize, bytes: usize, header_bytes: usize) -> bool {
     let before = DATED..DATED | GENERATION.load(Relaxed) as usize;
-    [0, header_bytes].into_iter().filter(|from| (BYTES + from..=BYTES + 2 * from).contains(&bytes)).any(|from| {
+    let alone = |from: &usize| (modes::raw_block_bytes(BYTES + from)..=modes::raw_block_bytes(BYTES + 2 * from)).contains(&bytes);
+    [0, header_bytes].into_iter().filter(alone).any(|from| {
         // SAFETY: inside the block.
         DATE.iter().all(|at| before.contains(&unsafe { read(base + from + at) }))
     })

@@ -75,16 +75,11 @@ pub fn allocate_fast(size: usize, domain: Domain) -> *mut u8 {
 /// The slow half of [`allocate`]: all sizes.
 #[inline(never)]
 pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
-    let size = with_room(size, domain);
+    let size = modes::with_room(size, domain);
     if modes::on(modes::BIRTHS) {
         return allocate_noted(size, domain);
     }
     allocate_patiently(size, domain)
-}
-
-/// Bytes of the block for a request (see [`modes::ROOM`]).
-fn with_room(size: usize, domain: Domain) -> usize {
-    if modes::on(modes::ROOM) && domain == Domain::Raw { size.saturating_add(1) } else { size }
 }
 
 /// A block; if memory is short, once more when what is retained has been looked through.
@@ -217,7 +212,7 @@ pub fn allocate_aligned(size: usize, align: usize, domain: Domain) -> *mut u8 {
     if align <= 16 {
         return allocate(size, domain);
     }
-    let size = with_room(size, domain);
+    let size = modes::with_room(size, domain);
     if size > MAX_SIZE {
         return null_mut();
     }
@@ -349,7 +344,7 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
         return null_mut();
     }
     // In place while it fits and does not waste more than half of the block.
-    if with_room(size, domain) <= old && (size >= old / 2 || old <= 64) {
+    if modes::with_room(size, domain) <= old && (size >= old / 2 || old <= 64) {
         // SAFETY: the block is the caller's.
         unsafe { wiping::wipe_behind(page_map::span_at(ptr as usize), ptr as usize, size) };
         return ptr;
@@ -362,12 +357,12 @@ pub fn reallocate(ptr: *mut u8, size: usize, domain: Domain) -> *mut u8 {
     if old > MAX_SLAB_SIZE && size > MAX_SLAB_SIZE && !(keeping && size < old) {
         // SAFETY: the block is the caller's and has a span of its own: slabs' blocks are smaller.
         unsafe {
-            if single::resize_in_place(span, with_room(size, domain)) {
+            if single::resize_in_place(span, modes::with_room(size, domain)) {
                 stamps::grew((*span).block_bytes.saturating_sub(old));
                 return ptr;
             }
             if !keeping && (*span).kind.load(Relaxed) == kind::HUGE && size > single::MAX_LARGE_BYTES {
-                let moved = single::remap_huge(span, with_room(size, domain));
+                let moved = single::remap_huge(span, modes::with_room(size, domain));
                 if !moved.is_null() {
                     stamps::grew((*span).block_bytes.saturating_sub(old));
                     return moved;

@@ -4,6 +4,7 @@
 use core::sync::atomic::{AtomicU8, Ordering::*, fence};
 
 use super::Domain;
+use super::size_class;
 use super::span::{Span, TABLE};
 
 /// `free` only remembers (see `retained`).
@@ -62,6 +63,16 @@ pub fn set_freeable(span: &Span) {
 /// Whether requests of this domain never come by the table that is indexed by sizes: there is something to note of each block, or its size is not what was asked for.
 pub fn hides_direct(domain: Domain) -> bool {
     on(BIRTHS) || on(ROOM) && domain == Domain::Raw
+}
+
+/// Bytes that are looked for when so many are asked for (see [`ROOM`]).
+pub fn with_room(size: usize, domain: Domain) -> usize {
+    if on(ROOM) && domain == Domain::Raw { size.saturating_add(1) } else { size }
+}
+
+/// Bytes of the block that a request for `size` bytes of raw memory gets, which with its room is at most [`size_class::MAX_SLAB_SIZE`].
+pub fn raw_block_bytes(size: usize) -> usize {
+    size_class::block_bytes(size_class::class_of(with_room(size, Domain::Raw)))
 }
 
 /// Switches some off.

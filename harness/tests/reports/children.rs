@@ -58,6 +58,10 @@ fn a_forked_child_audits_itself_only_if_asked() {
 
 /// A child of a child and so on, of which the last alone ends as Python does.
 fn forks(interpreter: &Interpreter, forks: u32, before: &str, after: &str) -> Outcome {
+    forks_in_mode("audit", interpreter, forks, before, after)
+}
+
+fn forks_in_mode(mode: &str, interpreter: &Interpreter, forks: u32, before: &str, after: &str) -> Outcome {
     let text = format!(
         "
 import os
@@ -70,7 +74,8 @@ for _ in range({forks}):
 {after}
 "
     );
-    let outcome = interpreter.program().with_shim().env("GCSHIM_FOLLOW_FORK", "1").arg("-c").arg(text).run();
+    let program = interpreter.program().with_shim().env("GCSHIM_FOLLOW_FORK", "1").env("GCSHIM_MODE", mode);
+    let outcome = program.arg("-c").arg(text).run();
     assert!(outcome.succeeded() && audits(&outcome.records).len() == 1, "{}", outcome.describe());
     outcome
 }
@@ -106,6 +111,10 @@ fn locks_that_a_forked_child_leaves_to_its_parent_are_explained() {
         for run in &runs {
             assert!(report::failing(&run.records).is_empty() && run.stderr.is_empty(), "{}", run.describe());
         }
+        // In collect each has room for a byte more, and so is of the next size.
+        let collecting = forks_in_mode("collect", interpreter, 1, "", "");
+        assert!(report::failing(&collecting.records).is_empty() && collecting.stderr.is_empty(), "{}", collecting.describe());
+        assert_eq!(locks_left(&collecting), locks_left(&runs[0]), "{}", collecting.describe());
         // Each fork leaves as many: of the interpreter's one is made by the first.
         let [one, two, three] = runs.each_ref().map(locks_left);
         assert!(two > one && three - two == two - one, "{}: {one}, {two}, {three}", interpreter.label());
