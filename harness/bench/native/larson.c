@@ -4,8 +4,9 @@
 
 enum { SLOTS = 5000 };
 
+// Written to with every step, so each has its lines to itself: else what is measured is whether an allocator happens to put the two into one.
 struct task {
-    char **blocks;
+    _Alignas(128) char **blocks;
     uint64_t seed;
     unsigned long generations, steps;
     atomic_int *left;
@@ -34,7 +35,7 @@ int main(int argc, char **argv) {
     unsigned long threads = argument(argc, argv, 1, 2), generations = argument(argc, argv, 2, 300);
     atomic_int left = (int)threads;
     for (unsigned long i = 0; i < threads; i++) {
-        struct task *t = malloc(sizeof *t);
+        struct task *t = aligned_alloc(_Alignof(struct task), sizeof *t);
         *t = (struct task){calloc(SLOTS, sizeof(char *)), i + 1, generations, 30000, &left};
         pthread_t thread;
         pthread_create(&thread, NULL, work, t);
