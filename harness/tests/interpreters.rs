@@ -8,6 +8,8 @@ mod support;
 
 #[path = "interpreters/hooks.rs"]
 mod hooks;
+#[path = "interpreters/start.rs"]
+mod start;
 
 use std::path::{Path, PathBuf};
 

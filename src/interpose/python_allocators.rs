@@ -5,12 +5,13 @@
 //! [`super::undone_routing`].
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::{exit, late_python, undone_routing};
 use crate::audit::settings::{self, Settings};
 use crate::audit::snapshot;
 use crate::heap::{self, Domain, wiping};
+use crate::python::imports;
 use crate::python::runtime::{MINOR_MAX, MINOR_MIN, Runtime, Unsupported};
 use crate::sys::text::stderr_line;
 
@@ -44,6 +45,12 @@ const ASKED: u8 = 1;
 const RUNS: u8 = 2;
 /// It is being finalized; it may be initialized again.
 const ENDS: u8 = 3;
+
+/// Objects since the last look at the interpreter; where threads count at the same time some are lost.
+static UNSEEN: AtomicU32 = AtomicU32::new(LOOK_EVERY);
+/// It is looked at on each so many objects, the first included: on each, it took a thirtieth of an interpreter's start, which makes 80,000; hundreds are made between its being
+/// initialized and the program's first line.
+const LOOK_EVERY: u32 = 32;
 
 macro_rules! hooks {
     ($malloc:ident, $calloc:ident, $realloc:ident, $domain:expr, $before:expr) => {
@@ -143,12 +150,17 @@ fn say_unsupported(why: Unsupported) {
     }
 }
 
-/// On each object allocated until the interpreter is initialized: then asks it for a call between two bytecodes, where the exit audit
+/// On objects allocated until the interpreter is initialized: then asks it for a call between two bytecodes, where the exit audit
 /// can be registered with the `atexit` module.
 #[inline]
 fn watch() {
     let at = WATCH.load(Ordering::Relaxed);
     if at == WAITING || at == ENDS {
+        let unseen = UNSEEN.load(Ordering::Relaxed) + 1;
+        if unseen < LOOK_EVERY {
+            return UNSEEN.store(unseen, Ordering::Relaxed);
+        }
+        UNSEEN.store(0, Ordering::Relaxed);
         watch_closely(at);
     }
 }
@@ -175,8 +187,14 @@ fn watch_closely(at: u8) {
 
 /// The pending call: the interpreter runs, the GIL is held.
 unsafe extern "C" fn started(_argument: *mut c_void) -> c_int {
-    WATCH.store(RUNS, Ordering::Release);
     let Some(runtime) = Runtime::get() else { return 0 };
+    // SAFETY: as said.
+    if !unsafe { imports::can_begin(runtime) } {
+        // `atexit` cannot be imported now.
+        WATCH.store(WAITING, Ordering::Release);
+        return 0;
+    }
+    WATCH.store(RUNS, Ordering::Release);
     exchange(runtime, &WATCHING, &OBJECT);
     exit::interpreter_started(runtime);
     0

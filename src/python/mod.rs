@@ -9,6 +9,7 @@ pub mod count;
 pub mod datastack;
 pub mod frames;
 pub mod free_lists;
+pub mod imports;
 pub mod interpreters;
 pub mod layout;
 pub mod naming;

@@ -69,6 +69,10 @@ symbols! {
     current_thread_new = "PyThreadState_GetUnchecked": unsafe extern "C" fn() -> *mut c_void,
     /// `PyObject *PyImport_ImportModule(const char *)`
     import_module = "PyImport_ImportModule": unsafe extern "C" fn(*const c_char) -> Object,
+    /// `PyObject *PyImport_AddModule(const char *)`: the module of that name, borrowed; an empty one is made if there is none
+    add_module = "PyImport_AddModule": unsafe extern "C" fn(*const c_char) -> Object,
+    /// `Py_ssize_t PyObject_Size(PyObject *)`
+    size = "PyObject_Size": unsafe extern "C" fn(Object) -> isize,
     /// `PyObject *PyObject_GetAttrString(PyObject *, const char *)`
     get_attribute = "PyObject_GetAttrString": unsafe extern "C" fn(Object, *const c_char) -> Object,
     /// `PyObject *PyObject_CallObject(PyObject *, PyObject *)`
