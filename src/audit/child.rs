@@ -28,7 +28,7 @@ pub fn main(
     // SAFETY: this is the child.
     unsafe { set_apart() };
     let mark = meta::mark();
-    on_a_large_stack(&mut || {
+    on_a_stack_of(STACK_BYTES, &mut || {
         // SAFETY: this is the child.
         let status = match unsafe { audit(moment, trigger, handoff, settings, mark, lost) } {
             Some(0) => status::CLEAN,
@@ -46,9 +46,9 @@ pub fn main(
 /// Heads of leaks that one collection can take; the next takes more.
 pub const HEADS_MAX: usize = 1 << 20;
 
-/// Runs on a stack of its own, if there is memory for one.
-pub fn on_a_large_stack(work: &mut dyn FnMut()) {
-    if let Some(mut stack) = Array::<u8>::new(STACK_BYTES) {
+/// Runs on a stack of its own of so many bytes, if there is memory for one.
+pub fn on_a_stack_of(bytes: usize, work: &mut dyn FnMut()) {
+    if let Some(mut stack) = Array::<u8>::new(bytes) {
         let top = stack.as_mut_ptr_range().end as usize;
         // SAFETY: fresh memory that is nobody else's.
         unsafe { own_stack::call(top, work) };

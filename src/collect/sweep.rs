@@ -17,7 +17,7 @@ use crate::audit::child;
 use crate::audit::frozen::Moment;
 use crate::finalizers::table;
 use crate::heap::{retained, vacating, view};
-use crate::meta::Array;
+use crate::meta::{Array, Vector};
 use crate::roots::Kinds;
 use crate::roots::resident::Resident;
 use crate::roots::set::{RootSet, Sources};
@@ -35,8 +35,7 @@ pub struct Sweep<'a> {
     /// Retained blocks that no word is known to lead to yet.
     unreached: Array<u64>,
     /// Kept blocks to be read, those from `read` on yet.
-    kept: Array<(u32, u32)>,
-    kept_count: usize,
+    kept: Vector<(u32, u32)>,
     read: usize,
     /// Bytes of blocks that are kept, as far as they count towards the next sweep.
     kept_bytes: usize,
@@ -48,16 +47,19 @@ pub struct Sweep<'a> {
 /// Blocks above this are asked for the pages that were ever touched.
 const WORTH_ASKING_BYTES: usize = 1 << 20;
 
+/// A sweep takes a quarter of this, and calls nobody but the kernel.
+const STACK_BYTES: usize = 64 << 10;
+
 /// In a snapshot's child: finds the retained blocks that no word leads to, writes them down and says so.
 pub fn in_child(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange) {
     // SAFETY: this is the child.
     unsafe { child::set_apart() };
-    child::on_a_large_stack(&mut || exchange.finish(sweep(moment, kinds, exchange, false)));
+    child::on_a_stack_of(STACK_BYTES, &mut || exchange.finish(sweep(moment, kinds, exchange, false)));
 }
 
 /// The same in the program itself, whose other threads stand still.
 pub fn in_place(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange) {
-    child::on_a_large_stack(&mut || exchange.finish(sweep(moment, kinds, exchange, true)));
+    child::on_a_stack_of(STACK_BYTES, &mut || exchange.finish(sweep(moment, kinds, exchange, true)));
 }
 
 fn sweep(moment: &Moment<'_>, kinds: Kinds, exchange: &Exchange, in_place: bool) -> u32 {
@@ -137,12 +139,11 @@ impl<'a> Sweep<'a> {
             first,
             unreached,
             // What is emptied may be read before and after.
-            kept: Array::new(2 * blocks)?,
-            kept_count: 0,
+            kept: Vector::new(2 * blocks)?,
             read: 0,
             kept_bytes: 0,
             room: pace::room_for_what_is_kept(),
-            resident: Resident::open(),
+            resident: Resident::of_this_process(),
         })
     }
 
@@ -219,10 +220,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn push(&mut self, span: u32, index: u32) {
-        if let Some(slot) = self.kept.get_mut(self.kept_count) {
-            *slot = (span, index);
-            self.kept_count += 1;
-        }
+        self.kept.push((span, index));
     }
 
     /// Words in a block that is kept keep others, or the block is emptied; not one that the program has not freed.
@@ -239,7 +237,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn read_on(&mut self) {
-        while let Some(&(span, index)) = self.kept.get(self.read).filter(|_| self.read < self.kept_count) {
+        while let Some(&(span, index)) = self.kept.get(self.read) {
             self.read += 1;
             let Some(view) = view::span(span) else { continue };
             let base = view.base + index as usize * view.block_bytes;

@@ -24,6 +24,8 @@ unsafe impl<A: Zeroed, const N: usize> Zeroed for [A; N] {}
 pub struct Array<T: Zeroed> {
     start: *mut T,
     len: usize,
+    /// Values from here on were never written.
+    written: usize,
     marker: PhantomData<T>,
 }
 
@@ -38,7 +40,12 @@ impl<T: Zeroed> Array<T> {
         const { assert!(align_of::<T>() <= crate::sys::memory::PAGE) };
         let bytes = len.checked_mul(size_of::<T>())?.max(1);
         let start = super::reserve(bytes);
-        (!start.is_null()).then_some(Array { start: start.cast(), len, marker: PhantomData })
+        (!start.is_null()).then_some(Array { start: start.cast(), len, written: len, marker: PhantomData })
+    }
+
+    /// Says that only the first `len` values were ever written, so that not all has to be wiped when the mapping is used again.
+    pub(super) fn only_written_up_to(&mut self, len: usize) {
+        self.written = len.min(self.len);
     }
 
     /// Where a value stands, for those who share it by atomic access; null beyond the end.
@@ -81,7 +88,7 @@ impl<T: Zeroed> core::ops::DerefMut for Array<T> {
 impl<T: Zeroed> Drop for Array<T> {
     fn drop(&mut self) {
         // SAFETY: made by reserve in new, and nothing borrows it any more.
-        unsafe { super::release(self.start.cast()) };
+        unsafe { super::release_written(self.start.cast(), self.written * size_of::<T>()) };
     }
 }
 

@@ -3,9 +3,11 @@
 
 mod array;
 pub mod map;
+mod vector;
 
 pub use array::{Array, Zeroed};
 pub use map::Map;
+pub use vector::Vector;
 
 use crate::sys::lock::{Held, Ranked, rank};
 use crate::sys::memory::{self, PAGE};
@@ -20,8 +22,8 @@ const CHUNK: usize = 1 << 18;
 const IDLE: usize = 32;
 /// Larger ones are unmapped.
 const IDLE_BYTES_MAX: usize = 8 << 20;
-/// Up to this wiping costs less than having the kernel take the pages and give new ones.
-const WIPED_BYTES_MAX: usize = 4 * PAGE;
+/// Up to so many bytes that were written are wiped, and keep their pages: the kernel takes ten times as long to take them and give new ones.
+const WIPED_BYTES_MAX: usize = 64 * PAGE;
 
 pub(crate) struct Meta {
     ranges: [(usize, usize); MAPPINGS],
@@ -58,7 +60,7 @@ impl Meta {
         Some(slot.0)
     }
 
-    fn unmap(&mut self, at: usize) {
+    fn unmap(&mut self, at: usize, written: usize) {
         let Some(found) = self.ranges.iter().take(self.count).position(|r| r.0 == at) else {
             return;
         };
@@ -68,7 +70,7 @@ impl Meta {
         self.count = last;
         // SAFETY: the range is a mapping of ours, listed until now; the caller gave up its use.
         unsafe {
-            if !self.keep(at, end - at) {
+            if !self.keep(at, end - at, written) {
                 memory::unmap_guarded(at, end - at);
             }
         }
@@ -77,13 +79,13 @@ impl Meta {
     /// Makes a mapping idle, if there is room for it.
     ///
     /// # Safety
-    /// It is ours, and nothing uses it.
-    unsafe fn keep(&mut self, at: usize, bytes: usize) -> bool {
+    /// It is ours, nothing uses it, and all behind the first `written` bytes is zero.
+    unsafe fn keep(&mut self, at: usize, bytes: usize, written: usize) -> bool {
         let Some(slot) = self.idle.get_mut(self.idle_count).filter(|_| bytes <= IDLE_BYTES_MAX) else { return false };
         // SAFETY: the caller's.
         unsafe {
-            if bytes <= WIPED_BYTES_MAX {
-                core::ptr::write_bytes(at as *mut u8, 0, bytes);
+            if written <= WIPED_BYTES_MAX {
+                core::ptr::write_bytes(at as *mut u8, 0, written.min(bytes));
             } else if !memory::discard(at, bytes) {
                 return false;
             }
@@ -118,7 +120,16 @@ pub fn reserve(bytes: usize) -> *mut u8 {
 /// # Safety
 /// `at` came from [`reserve`] and nothing uses the memory any more.
 pub unsafe fn release(at: *mut u8) {
-    META.lock().unmap(at as usize);
+    // SAFETY: the caller's duty.
+    unsafe { release_written(at, usize::MAX) };
+}
+
+/// As [`release`], of a mapping of which only the first `written` bytes were ever written.
+///
+/// # Safety
+/// As said, and as for [`release`].
+pub unsafe fn release_written(at: *mut u8, written: usize) {
+    META.lock().unmap(at as usize, written);
 }
 
 /// As [`reserve`], while a lock of lower rank is held.

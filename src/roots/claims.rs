@@ -1,7 +1,7 @@
 //! Who claims which stretch of address space, and which part of a mapping is therefore what.
 
 use super::Kind;
-use crate::meta::Array;
+use crate::meta::Vector;
 
 /// What a claim makes of its stretch. Where claims overlap, the later class wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,53 +43,46 @@ unsafe impl crate::meta::Zeroed for Claim {}
 
 /// Claims while they are gathered. Turn them into [`Cut`] to use them.
 pub struct Claims {
-    list: Array<Claim>,
-    by_end: Array<u32>,
-    flat: Array<Claim>,
-    count: usize,
+    list: Vector<Claim>,
+    by_end: Vector<u32>,
+    flat: Vector<Claim>,
     /// Claims for which there was no room.
     pub left_out: u32,
 }
 
 /// Disjoint claims in the order of addresses.
 pub struct Cut {
-    flat: Array<Claim>,
-    count: usize,
+    flat: Vector<Claim>,
 }
 
 impl Claims {
     /// Room for this many.
     pub fn new(most: usize) -> Option<Claims> {
-        Some(Claims { list: Array::new(most)?, by_end: Array::new(most)?, flat: Array::new(2 * most)?, count: 0, left_out: 0 })
+        Some(Claims { list: Vector::new(most)?, by_end: Vector::new(most)?, flat: Vector::new(2 * most)?, left_out: 0 })
     }
 
     /// Claims `start..end`.
     pub fn add(&mut self, start: usize, end: usize, class: Class) {
-        if start >= end {
-            return;
+        if start < end && !self.list.push(Claim { start, end, class }) {
+            self.left_out += 1;
         }
-        match self.list.get_mut(self.count) {
-            Some(slot) => {
-                *slot = Claim { start, end, class };
-                self.count += 1;
-            }
-            None => self.left_out += 1,
-        }
+    }
+
+    /// Whether an address is claimed as the shim's own so far.
+    pub fn is_shims(&self, at: usize) -> bool {
+        self.list.iter().any(|c| c.class == Class::Shim && c.start <= at && at < c.end)
     }
 
     /// Resolves the overlaps: one sweep over all starts and ends, with a count of open claims per class.
     pub fn cut(mut self) -> Cut {
-        let n = self.count;
-        let list = &mut self.list[..n];
+        let Claims { list, by_end, flat, .. } = &mut self;
         list.sort_unstable_by_key(|c| c.start);
-        let by_end = &mut self.by_end[..n];
-        (0..n as u32).zip(by_end.iter_mut()).for_each(|(i, slot)| *slot = i);
+        (0..list.len() as u32).for_each(|i| _ = by_end.push(i));
         by_end.sort_unstable_by_key(|&i| list[i as usize].end);
 
         let mut open = [(0u32, Class::Dead); RANKS];
         let (mut next_start, mut next_end) = (0, 0);
         let mut at = 0;
-        let mut count: usize = 0;
         while let Some(ending) = by_end.get(next_end).and_then(|&i| list.get(i as usize)) {
             let starting = list.get(next_start).filter(|c| c.start < ending.end);
             let boundary = starting.map_or(ending.end, |c| c.start);
@@ -97,12 +90,9 @@ impl Claims {
             if let Some(class) = top
                 && at < boundary
             {
-                let same = count > 0 && self.flat[count - 1].class == class && self.flat[count - 1].end == at;
-                if same {
-                    self.flat[count - 1].end = boundary;
-                } else if let Some(slot) = self.flat.get_mut(count) {
-                    *slot = Claim { start: at, end: boundary, class };
-                    count += 1;
+                match flat.last_mut().filter(|last| last.class == class && last.end == at) {
+                    Some(last) => last.end = boundary,
+                    None => _ = flat.push(Claim { start: at, end: boundary, class }),
                 }
             }
             at = boundary;
@@ -119,23 +109,19 @@ impl Claims {
                 next_end += 1;
             }
         }
-        Cut { flat: self.flat, count }
+        Cut { flat: self.flat }
     }
 }
 
 impl Cut {
-    fn claims(&self) -> &[Claim] {
-        &self.flat[..self.count]
-    }
-
     /// Calls `piece` for each part of `start..end` in order, with the class of its claim; `None` where nobody claims.
     pub fn pieces(&self, start: usize, end: usize, piece: &mut dyn FnMut(usize, usize, Option<Class>)) {
         if start >= end {
             return;
         }
-        let first = self.claims().partition_point(|c| c.end <= start);
+        let first = self.flat.partition_point(|c| c.end <= start);
         let mut at = start;
-        for claim in self.claims().iter().skip(first).take_while(|c| c.start < end) {
+        for claim in self.flat.iter().skip(first).take_while(|c| c.start < end) {
             if at < claim.start {
                 piece(at, claim.start, None);
             }
@@ -150,7 +136,7 @@ impl Cut {
 
     /// Calls `piece` for every claim.
     pub fn all(&self, piece: &mut dyn FnMut(usize, usize, Class)) {
-        self.claims().iter().for_each(|c| piece(c.start, c.end, c.class));
+        self.flat.iter().for_each(|c| piece(c.start, c.end, c.class));
     }
 }
 

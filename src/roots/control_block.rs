@@ -113,7 +113,9 @@ impl ControlBlock {
             return None;
         }
         // glibc aligns down by at least 64 (allocate_stack); more for a program whose thread-local storage wants it.
-        let thread_pointer = [64usize, 128, 256, 4096].into_iter().map(|a| (high - self.bytes) & !(a - 1)).find(|&tp| {
+        let mut before = 0;
+        let places = [64usize, 128, 256, 4096].into_iter().map(|a| (high - self.bytes) & !(a - 1));
+        let thread_pointer = places.filter(|&tp| core::mem::replace(&mut before, tp) != tp).find(|&tp| {
             // SAFETY: inside the range, of which at least 16 KiB are there. tcbhead_t: the word at 0 is the block's own address, and so is `self` at 16.
             tp > low && raw::is_readable(tp) && unsafe { *(tp as *const usize) == tp && *((tp + 16) as *const usize) == tp }
         })?;

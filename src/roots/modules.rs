@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use crate::meta::Array;
+use crate::meta::Vector;
 use crate::sys::lock::{Ranked, rank};
 
 /// A loaded module.
@@ -37,10 +37,8 @@ unsafe impl crate::meta::Zeroed for Segment {}
 
 /// All modules, as the dynamic linker lists them.
 pub struct Modules {
-    modules: Array<Module>,
-    segments: Array<Segment>,
-    module_count: usize,
-    segment_count: usize,
+    modules: Vector<Module>,
+    segments: Vector<Segment>,
     /// Modules or segments for which there was no room.
     pub left_out: u32,
     /// How far below the thread pointer static thread-local storage reaches, in bytes; the same in every thread.
@@ -75,10 +73,8 @@ impl Modules {
     /// Asks the dynamic linker. Not async-signal-safe: call it before the world is stopped, and with signals blocked (a handler might fork).
     pub fn gather(thread_pointer: usize) -> Option<Modules> {
         let mut modules = Modules {
-            modules: Array::new(MODULES_MAX)?,
-            segments: Array::new(SEGMENTS_MAX)?,
-            module_count: 0,
-            segment_count: 0,
+            modules: Vector::new(MODULES_MAX)?,
+            segments: Vector::new(SEGMENTS_MAX)?,
             left_out: 0,
             static_tls_bytes: 0,
             thread_pointer,
@@ -87,18 +83,18 @@ impl Modules {
         // SAFETY: the callback gets the pointer to `modules`, which outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(note_module), (&raw mut modules).cast()) };
         drop(asking);
-        modules.segments[..modules.segment_count].sort_unstable_by_key(|s| s.start);
+        modules.segments.sort_unstable_by_key(|s| s.start);
         Some(modules)
     }
 
     /// The writable segments, by address.
     pub fn segments(&self) -> &[Segment] {
-        &self.segments[..self.segment_count]
+        &self.segments
     }
 
     /// All modules.
     pub fn all(&self) -> &[Module] {
-        &self.modules[..self.module_count]
+        &self.modules
     }
 
     /// The module that has this address.
@@ -107,10 +103,7 @@ impl Modules {
     }
 
     fn note(&mut self, info: &libc::dl_phdr_info) {
-        let Some(slot) = self.modules.get_mut(self.module_count) else {
-            self.left_out += 1;
-            return;
-        };
+        let module = self.modules.len() as u32;
         let base = info.dlpi_addr as usize;
         let mut low = usize::MAX;
         let mut high = 0;
@@ -122,15 +115,9 @@ impl Modules {
             if header.p_type == libc::PT_LOAD {
                 low = low.min(start);
                 high = high.max(end);
-                if header.p_flags & libc::PF_W != 0 {
-                    match self.segments.get_mut(self.segment_count) {
-                        Some(segment) => {
-                            *segment =
-                                Segment { start: start & !7, end: end.next_multiple_of(8), module: self.module_count as u32 };
-                            self.segment_count += 1;
-                        }
-                        None => self.left_out += 1,
-                    }
+                let segment = Segment { start: start & !7, end: end.next_multiple_of(8), module };
+                if header.p_flags & libc::PF_W != 0 && !self.segments.push(segment) {
+                    self.left_out += 1;
                 }
             } else if header.p_type == libc::PT_TLS {
                 let block = info.dlpi_tls_data as usize;
@@ -140,8 +127,9 @@ impl Modules {
                 }
             }
         }
-        *slot = Module { base: low.min(high), end: high, bias: base, name: info.dlpi_name };
-        self.module_count += 1;
+        if !self.modules.push(Module { base: low.min(high), end: high, bias: base, name: info.dlpi_name }) {
+            self.left_out += 1;
+        }
     }
 }
 

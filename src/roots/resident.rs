@@ -1,5 +1,7 @@
 //! Which pages of a range hold anything: a sparse mapping of many gigabytes is not to be read page by page, and a guard page not at all.
 
+use core::cell::OnceCell;
+
 use crate::sys::files::File;
 use crate::sys::raw;
 
@@ -13,7 +15,8 @@ const SWAPPED: u64 = 1 << 62;
 
 /// Answers which parts of a range were ever touched.
 pub struct Resident {
-    pagemap: Option<File>,
+    /// Opened when it is first needed: most sweeps of the heap never ask. `None` inside if the kernel will not say, or is not to be asked.
+    pagemap: OnceCell<Option<File>>,
     /// Of ranges of fewer bytes untouched pages count as touched.
     worth_skipping_bytes: usize,
 }
@@ -27,19 +30,19 @@ enum Page {
 }
 
 impl Resident {
-    /// Opens the page map of this process; without it every page that can be read counts as touched.
-    pub fn open() -> Resident {
-        Resident { pagemap: File::open(c"/proc/self/pagemap"), worth_skipping_bytes: WORTH_SKIPPING }
+    /// Asks the page map of this process; without it every page that can be read counts as touched.
+    pub fn of_this_process() -> Resident {
+        Resident { pagemap: OnceCell::new(), worth_skipping_bytes: WORTH_SKIPPING }
     }
 
-    /// As [`Resident::open`], and never an untouched page: a page that is there can be read, also of a mapping whose file was cut short.
+    /// As [`Resident::of_this_process`], and never an untouched page: a page that is there can be read, also of a mapping whose file was cut short.
     pub fn strict() -> Resident {
-        Resident { worth_skipping_bytes: 0, ..Resident::open() }
+        Resident { worth_skipping_bytes: 0, ..Resident::of_this_process() }
     }
 
     /// Takes every page for touched that can be read.
     pub fn unknown() -> Resident {
-        Resident { pagemap: None, worth_skipping_bytes: 0 }
+        Resident { pagemap: OnceCell::from(None), worth_skipping_bytes: 0 }
     }
 
     /// Calls `part` for each touched part of `start..end`, in order.
@@ -76,12 +79,16 @@ impl Resident {
         }
     }
 
+    fn pagemap(&self) -> Option<&File> {
+        self.pagemap.get_or_init(|| File::open(c"/proc/self/pagemap")).as_ref()
+    }
+
     fn for_each_page(&self, start: usize, end: usize, each: &mut dyn FnMut(usize, Page)) {
         let mut entries = [0u64; 512];
         let mut page = start & !(PAGE - 1);
         while page < end {
             let wanted = (end - page).div_ceil(PAGE).min(entries.len());
-            let got = match (&self.pagemap, entries.get_mut(..wanted)) {
+            let got = match (self.pagemap(), entries.get_mut(..wanted)) {
                 (Some(pagemap), Some(slice)) => pagemap.read_words_at(slice, (page / PAGE) as u64 * 8),
                 _ => 0,
             };
@@ -129,7 +136,7 @@ mod tests {
             *((p + 63 * PAGE) as *mut u8) = 1;
         }
         let mut parts = Vec::new();
-        Resident::open().for_each_part(p, p + length, &mut |s, e| parts.push(((s - p) / PAGE, (e - p) / PAGE)));
+        Resident::of_this_process().for_each_part(p, p + length, &mut |s, e| parts.push(((s - p) / PAGE, (e - p) / PAGE)));
         // SAFETY: the mapping above.
         unsafe { libc::munmap(p as *mut _, length) };
         assert_eq!(parts, [(5, 7), (63, 64)]);
@@ -158,7 +165,7 @@ mod tests {
             parts
         };
         let strict = parts(&Resident::strict(), false);
-        let all = Resident { worth_skipping_bytes: usize::MAX, ..Resident::open() };
+        let all = Resident { worth_skipping_bytes: usize::MAX, ..Resident::of_this_process() };
         let found =
             [parts(&all, false), parts(&Resident::unknown(), false), parts(&all, true), parts(&Resident::unknown(), true)];
         // SAFETY: the mapping above.

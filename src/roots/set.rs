@@ -8,7 +8,7 @@ use super::resident::Resident;
 use super::threads::Thread;
 use super::{Kind, Kinds, Root, code, lent, maps};
 use crate::heap::view;
-use crate::meta::Array;
+use crate::meta::Vector;
 
 const CLAIMS_MAX: usize = 1 << 17;
 const ROOTS_MAX: usize = 1 << 18;
@@ -18,16 +18,13 @@ const MAPPINGS_MAX: usize = 1 << 17;
 
 /// The roots of a snapshot.
 pub struct RootSet {
-    roots: Array<Root>,
-    count: usize,
+    roots: Vector<Root>,
     /// Addresses in blocks that only the kernel or a stack pointer holds, as words to scan.
-    anchors: Array<usize>,
-    anchor_count: usize,
+    anchors: Vector<usize>,
     kinds: Kinds,
     resident: Resident,
     /// Mappings whose words count unless somebody says otherwise: of both readings of the list that are needed, the one that is made.
-    mappings: Array<(usize, usize)>,
-    mapping_count: usize,
+    mappings: Vector<(usize, usize)>,
     /// `/proc/self/maps` could not be read: only what somebody claims is a root.
     pub maps_unreadable: bool,
     /// Ranges for which there was no room.
@@ -68,14 +65,11 @@ impl RootSet {
         // All of the shim's memory that is still needed is mapped before its ranges are asked for, and so claimed.
         let mut claims = Claims::new(CLAIMS_MAX)?;
         let mut set = RootSet {
-            roots: Array::new(ROOTS_MAX)?,
-            count: 0,
-            anchors: Array::new(ANCHORS_MAX)?,
-            anchor_count: 0,
+            roots: Vector::new(ROOTS_MAX)?,
+            anchors: Vector::new(ANCHORS_MAX)?,
             kinds: sources.kinds,
-            mappings: Array::new(MAPPINGS_MAX)?,
-            mapping_count: 0,
-            resident: if sources.in_place { Resident::strict() } else { Resident::open() },
+            mappings: Vector::new(MAPPINGS_MAX)?,
+            resident: if sources.in_place { Resident::strict() } else { Resident::of_this_process() },
             maps_unreadable: false,
             left_out: 0,
         };
@@ -158,7 +152,7 @@ impl RootSet {
         let readable = maps::for_each(&mut |m| {
             // What is not writable any more, but has no file behind it, was written once.
             if m.read && m.private && !m.device && (m.write || m.anonymous) {
-                all &= self.note_mapping(m.start, m.end);
+                all &= self.mappings.push((m.start, m.end));
             }
             if m.read && m.execute && m.anonymous {
                 self.anchor_code(m.start, m.end);
@@ -178,6 +172,7 @@ impl RootSet {
                     claims.add(m.start, low, Class::Dead);
                 }
             } else if m.write && m.read && m.private && m.anonymous {
+                let guarded = below.1 == m.start && !claims.is_shims(m.start);
                 let mut claim = |low: usize, high: usize| {
                     // SAFETY: a readable part of a mapping of this process, from its own list.
                     if let Some(tp) = unsafe { sources.control.dead_thread(low, high) } {
@@ -185,7 +180,7 @@ impl RootSet {
                         claims.add(low, tp, Class::Dead);
                     }
                 };
-                if below.1 == m.start {
+                if guarded {
                     claim(m.start, m.end);
                 }
                 if sources.control.guards_are_marked {
@@ -196,15 +191,9 @@ impl RootSet {
         self.maps_unreadable = !readable || !all;
     }
 
-    fn note_mapping(&mut self, start: usize, end: usize) -> bool {
-        let slot = self.mappings.get_mut(self.mapping_count);
-        self.mapping_count += 1;
-        slot.map(|slot| *slot = (start, end)).is_some()
-    }
-
     fn add_mappings(&mut self, cut: &Cut) {
         if !self.maps_unreadable {
-            for at in 0..self.mapping_count {
+            for at in 0..self.mappings.len() {
                 let (start, end) = self.mappings.get(at).copied().unwrap_or_default();
                 cut.pieces(start, end, &mut |start, end, class| match class {
                     None => self.add(start, end, Kind::Mappings),
@@ -228,15 +217,8 @@ impl RootSet {
 
     fn add(&mut self, start: usize, end: usize, kind: Kind) {
         let (start, end) = (start.next_multiple_of(8), end & !7);
-        if start >= end || !self.kinds.has(kind) {
-            return;
-        }
-        match self.roots.get_mut(self.count) {
-            Some(slot) => {
-                *slot = Root { start, end, kind };
-                self.count += 1;
-            }
-            None => self.left_out += 1,
+        if start < end && self.kinds.has(kind) && !self.roots.push(Root { start, end, kind }) {
+            self.left_out += 1;
         }
     }
 
@@ -245,14 +227,10 @@ impl RootSet {
         if view::block_around(address).is_none() {
             return;
         }
-        match self.anchors.get_mut(self.anchor_count) {
-            Some(slot) => {
-                *slot = address;
-                let at = &raw const *slot as usize;
-                self.anchor_count += 1;
-                self.add(at, at + 8, kind);
-            }
-            None => self.left_out += 1,
+        if !self.anchors.push(address) {
+            self.left_out += 1;
+        } else if let Some(word) = self.anchors.last().map(|word| &raw const *word as usize) {
+            self.add(word, word + 8, kind);
         }
     }
 
@@ -264,14 +242,14 @@ impl RootSet {
 
     /// Calls `part` for each touched part of each root.
     pub fn for_each_part(&self, part: &mut dyn FnMut(Root)) {
-        for root in self.roots.iter().take(self.count) {
+        for root in self.roots.iter() {
             self.resident.for_each_part(root.start, root.end, &mut |start, end| part(Root { start, end, kind: root.kind }));
         }
     }
 
     /// The kind of the root that has this address.
     pub fn kind_at(&self, address: usize) -> Option<Kind> {
-        self.roots.iter().take(self.count).find(|r| r.start <= address && address < r.end).map(|r| r.kind)
+        self.roots.iter().find(|r| r.start <= address && address < r.end).map(|r| r.kind)
     }
 }
 
