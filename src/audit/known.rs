@@ -3,7 +3,8 @@
 //! Each entry says where the defect is, so that it goes when the versions that have it go. Nothing is left out for being inconvenient: what is not
 //! understood has no entry.
 
-use super::{semaphores, snapshot};
+use super::semaphores::{self, Of};
+use super::snapshot;
 use crate::finalizers::refcount_validator::Verdict;
 use crate::python::objects::Model;
 
@@ -23,6 +24,8 @@ enum What {
     LeftByInterpreter,
     /// A block that is a semaphore from before the process was forked.
     OfParent,
+    /// A block that is a semaphore, one for each instance of the class of this name.
+    OneOfEach(&'static str),
 }
 
 /// One known defect.
@@ -66,6 +69,8 @@ const INTERPRETER_ENDED: &str =
     "CPython 3.9 to 3.11: an interpreter that ends takes a reference to what outlives it, on purpose (gh-92036)";
 
 const LOCK_OF_PARENT: &str = "CPython: in a forked child locks are made anew; the old ones, which a thread that is gone may hold, are left on purpose (bpo-6721, bpo-40089)";
+
+const LOCK_REPLACED: &str = "CPython: a process that multiprocessing spawns makes locks of its own anew as if they were those of a parent, and leaves the old ones (bpo-40089)";
 
 const KNOWN: &[Known] = &[
     Known {
@@ -149,6 +154,16 @@ const KNOWN: &[Known] = &[
         references_max: 1,
         why: LOCK_OF_PARENT,
     },
+    // Lib/multiprocessing/util.py: such a lock has itself made anew by `_run_after_forkers`, which `BaseProcess._bootstrap` also calls where nothing was forked, or where the module came after the fork
+    // (the one of `managers.BaseProxy`).
+    Known {
+        verdict: Verdict::LeakedBlock,
+        minors: (9, 13),
+        type_name: "",
+        what: What::OneOfEach("ForkAwareThreadLock"),
+        references_max: 1,
+        why: LOCK_REPLACED,
+    },
 ];
 
 /// The two strings that `is_internal_frame` in _warnings.c makes at the first warning with a stack level above 1.
@@ -210,19 +225,23 @@ pub fn find(model: &Model, verdict: Verdict, object: usize, references: u64, off
                 What::Int(value) => model.small_value(object) == Some(value),
                 // SAFETY: findings are made in the snapshot child, guarded.
                 What::LeftByInterpreter => unsafe { model.was_left_by_interpreter(object) },
-                What::OfParent => false,
+                What::OfParent | What::OneOfEach(_) => false,
             }
     };
     KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
 }
 
-/// The same for a native block that nothing leads to.
-pub fn find_block(model: &Model, base: usize, bytes: usize) -> u8 {
+/// The same for a native block that nothing leads to. `one_more` says whether there is an instance of the class of a name for which it has not said so yet.
+pub fn find_block(model: &Model, base: usize, bytes: usize, one_more: &mut dyn FnMut(&[u8]) -> bool) -> u8 {
+    let Some(of) = semaphores::alone_in(base, bytes, snapshot::header_bytes()) else { return 0 };
     let matches = |known: &Known| {
         known.verdict == Verdict::LeakedBlock
             && (known.minors.0..=known.minors.1).contains(&model.runtime.minor)
-            && matches!(known.what, What::OfParent)
-            && semaphores::is_of_parent(base, bytes, snapshot::header_bytes())
+            && match known.what {
+                What::OfParent => of == Of::Parent,
+                What::OneOfEach(name) => of == Of::This && one_more(name.as_bytes()),
+                _ => false,
+            }
     };
     KNOWN.iter().position(matches).map_or(0, |at| at as u8 + 1)
 }

@@ -15,6 +15,7 @@ use crate::mark::blocks::{DEAD, HELD, LIVE, MARKED, OBJECT, SETTLED, WANTED};
 use crate::mark::scan::Frontier;
 use crate::mark::walk::Stop;
 use crate::mark::{BlockId, Opaque, Parts, Shapes, Walk};
+use crate::python::objects::Model;
 use crate::python::types::{OB_TYPE, read};
 
 /// During the classification: the head of a finding whose kin is still to be settled. Examples are marked later.
@@ -28,10 +29,11 @@ impl Census {
     pub unsafe fn classify_lost(&mut self) -> Option<()> {
         let mut frontier = Frontier::new(&self.blocks)?;
         self.leaked_objects(&mut frontier);
-        self.leaked_blocks(&mut frontier, false);
+        let mut left = None;
+        self.leaked_blocks(&mut frontier, &mut left, false);
         // SAFETY: the caller's.
         unsafe { self.cycles(&mut frontier)? };
-        self.leaked_blocks(&mut frontier, true);
+        self.leaked_blocks(&mut frontier, &mut left, true);
         Some(())
     }
 
@@ -160,17 +162,33 @@ impl Census {
         }
     }
 
-    fn leaked_blocks(&mut self, frontier: &mut Frontier, held_too: bool) {
+    /// `left` has the instances that a known defect can be about, as soon as one may be.
+    fn leaked_blocks(&mut self, frontier: &mut Frontier, left: &mut Option<u64>, held_too: bool) {
         let mut lost = self.lost();
         while let Some(Stop { id, base, bytes, .. }) = lost.next(&self.blocks) {
             let state = self.blocks.state(id);
             if state & OBJECT != 0 || (state & HELD != 0 && !held_too) {
                 continue;
             }
-            let known = self.model.as_ref().map_or(0, |m| known::find_block(m, base, bytes));
+            let known = self.model.as_ref().map_or(0, |model| {
+                known::find_block(model, base, bytes, &mut |name| {
+                    let left = left.get_or_insert_with(|| self.instances_of(model, name));
+                    core::mem::replace(left, left.saturating_sub(1)) > 0
+                })
+            });
             let key = Key { what: bytes, known, made: stacks::of(base).0, ..Key::default() };
             let at = self.findings.add(Verdict::LeakedBlock, key, false, 1, bytes as u64, example(base, id, Numbers::default()));
             self.settle_from(id, frontier, at);
         }
+    }
+
+    /// How many objects of a type of this `tp_name` are in use.
+    fn instances_of(&self, model: &Model, type_name: &[u8]) -> u64 {
+        let (mut objects, mut count) = (Walk::over(LIVE | MARKED | DEAD, LIVE | MARKED), 0);
+        while let Some(Stop { id, base, .. }) = objects.next(&self.blocks) {
+            let object = self.blocks.object(id, base);
+            count += u64::from(object.is_some_and(|object| model.is_instance_of(object, type_name)));
+        }
+        count
     }
 }

@@ -58,14 +58,27 @@ pub fn after_fork_in_child() {
     GENERATION.fetch_add(1, Relaxed);
 }
 
-/// Whether a block in use, `bytes` long, holds a semaphore alone, one that was initialised before this process was forked. Behind `header_bytes` and before as
-/// many may stand what the interpreter's debug hooks write.
-pub fn is_of_parent(base: usize, bytes: usize, header_bytes: usize) -> bool {
-    let before = DATED..DATED | GENERATION.load(Relaxed) as usize;
+/// Which process initialised the semaphore that a block holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// One that this one was forked from.
+    Parent,
+    /// This one.
+    This,
+}
+
+/// Whether a block in use, `bytes` long, holds a semaphore alone, and of whom. Behind `header_bytes` and before as many may stand what the interpreter's debug hooks write.
+pub fn alone_in(base: usize, bytes: usize, header_bytes: usize) -> Option<Of> {
+    let now = DATED | GENERATION.load(Relaxed) as usize;
     let alone = |from: &usize| (modes::raw_block_bytes(BYTES + from)..=modes::raw_block_bytes(BYTES + 2 * from)).contains(&bytes);
-    [0, header_bytes].into_iter().filter(alone).any(|from| {
+    [0, header_bytes].into_iter().filter(alone).find_map(|from| {
         // SAFETY: inside the block.
-        DATE.iter().all(|at| before.contains(&unsafe { read(base + from + at) }))
+        let dates = DATE.map(|at| unsafe { read(base + from + at) });
+        if dates == [now; 2] {
+            Some(Of::This)
+        } else {
+            dates.iter().all(|date| (DATED..now).contains(date)).then_some(Of::Parent)
+        }
     })
 }
 
@@ -77,8 +90,10 @@ mod tests {
     fn only_a_semaphore_of_an_earlier_generation_is_the_parents() {
         let now = GENERATION.load(Relaxed) as usize;
         let date = |generation: usize| DATED | generation;
-        let of_parent = |block: &[usize]| is_of_parent(block.as_ptr() as usize, size_of_val(block), 16);
+        let of = |block: &[usize]| alone_in(block.as_ptr() as usize, size_of_val(block), 16);
+        let of_parent = |block: &[usize]| of(block) == Some(Of::Parent);
         after_fork_in_child();
+        assert_eq!(of(&[1, 0, date(now + 1), date(now + 1)]), Some(Of::This));
         assert!(of_parent(&[1, 0, date(now), date(now)]));
         assert!(of_parent(&[40, 0xfdfd_fdfd, 1, 0, date(now), date(now), 0xfdfd_fdfd, 9]));
         assert!(!of_parent(&[1, 0, date(now + 1), date(now + 1)]));
