@@ -29,6 +29,9 @@ const FAR_LESS: u64 = 4;
 const STEP_BYTES_MIN: usize = 2 << 20;
 /// However much it frees.
 const STEP_BYTES_MAX: usize = 16 << 20;
+/// However much it frees, if nothing lives: a sweep costs next to nothing then, and 16 MiB would be many times what the program takes. And so many times more for each byte that lives.
+const STEP_BYTES_MAX_EMPTY: usize = 4 << 20;
+const STEP_TIMES_MAX_EMPTY: usize = 4;
 /// The same, as a part of what lives: the greater counts.
 const STEP_PART_MIN: usize = 32;
 const STEP_PART_MAX: usize = 2;
@@ -96,7 +99,7 @@ impl Pace {
 
     fn adjust(&mut self, reading_ns: u64, since_ns: u64, live: usize) {
         let least = (live / STEP_PART_MIN).max(STEP_BYTES_MIN);
-        let most = (live / STEP_PART_MAX).max(STEP_BYTES_MAX);
+        let most = (live / STEP_PART_MAX).max(STEP_BYTES_MAX.min(STEP_BYTES_MAX_EMPTY + STEP_TIMES_MAX_EMPTY * live));
         let wanted = if reading_ns > since_ns / SHARE {
             self.step_bytes * 2
         } else if reading_ns < since_ns / (SHARE * FAR_LESS) {
@@ -132,8 +135,10 @@ mod tests {
             pace.adjust(took_ns, 80_000, live);
             pace.step_bytes >> 20
         };
-        assert_eq!([20_000; 5].map(|took| step(took, 0)), [4, 8, 16, 16, 16]);
-        assert_eq!([9_000, 3_000, 2_000].map(|took| step(took, 0)), [16, 16, 8]);
+        assert_eq!([20_000; 3].map(|took| step(took, 0)), [4, 4, 4]);
+        assert_eq!([20_000; 3].map(|took| step(took, 1 << 20)), [8, 8, 8]);
+        assert_eq!([20_000; 3].map(|took| step(took, 3 << 20)), [16, 16, 16]);
+        assert_eq!([9_000, 3_000, 2_000].map(|took| step(took, 3 << 20)), [16, 16, 8]);
         assert_eq!([20_000; 4].map(|took| step(took, 100 << 20)), [16, 32, 50, 50]);
         assert_eq!([0; 5].map(|took| step(took, 128 << 20)), [25, 12, 6, 4, 4]);
         assert_eq!([0; 2].map(|took| step(took, 0)), [2, 2]);
