@@ -12,7 +12,7 @@ use super::types::{self, OB_TYPE, READY, TP_BASICSIZE, TP_FLAGS, TP_ITEMSIZE, TP
 use crate::heap::stamps::labels::{self, NAME_BYTES};
 use crate::heap::view;
 use crate::mark::blocks::OBJECT_OFFSETS;
-use crate::sys::memory;
+use crate::sys::{memory, raw};
 
 /// Bytes that the interpreter's debug hooks put before each block.
 static HEADER_BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -106,7 +106,7 @@ fn is_readable(address: usize) -> bool {
             return true;
         }
         if found == 0 {
-            let readable = memory::is_readable(address);
+            let readable = raw::readable(address) == Some(true);
             if readable {
                 // Whoever is faster, or has taken the place for another address: it is only asked again.
                 _ = slot.compare_exchange(0, address as u64, Relaxed, Relaxed);
@@ -114,7 +114,7 @@ fn is_readable(address: usize) -> bool {
             return readable;
         }
     }
-    memory::is_readable(address)
+    raw::readable(address) == Some(true)
 }
 
 fn name_label(type_address: usize) -> u16 {

@@ -12,7 +12,8 @@ use super::runtime::Runtime;
 use super::types::{OB_TYPE, read};
 use crate::heap::stacks::{self, PYTHON_FRAME};
 use crate::heap::view;
-use crate::sys::memory::{self, GRANULE, PAGE};
+use crate::sys::memory::{GRANULE, PAGE};
+use crate::sys::raw;
 
 /// Frames looked at, those without code among them.
 const STEPS_MAX: usize = 64;
@@ -89,7 +90,7 @@ impl Memory {
         let (first, last) = (at & !(PAGE - 1), (at + bytes - 1) & !(PAGE - 1));
         (first..=last).step_by(PAGE).all(|page| {
             if page != self.page {
-                if !memory::is_readable(page) {
+                if raw::readable(page) != Some(true) {
                     return false;
                 }
                 self.page = page;

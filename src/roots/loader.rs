@@ -67,6 +67,7 @@ mod tests {
         // One whose library is described by no block of the heap.
         block[2] = 1;
         (block[4], block[5], block[6]) = (0x10_0000, 0x10_4000, 0x1234);
+        std::hint::black_box(&block);
         assert_eq!(found(), None);
     }
 
@@ -79,6 +80,7 @@ mod tests {
         (block[2], block[3]) = (2, 8);
         (block[4], block[5], block[6]) = (0x10_0000, 0x10_4000, map);
         (block[8], block[9], block[10]) = (0x20_0000, 0x20_4008, map);
+        std::hint::black_box(&block);
         // SAFETY: an array of our own.
         assert_eq!(unsafe { table(base, bytes) }.map(|maps| maps.collect()), Some(vec![map, map]));
         crate::heap::free(map as *mut u8);

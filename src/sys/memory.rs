@@ -151,15 +151,6 @@ pub unsafe fn zero(at: usize, bytes: usize) {
     }
 }
 
-/// Whether the word at an address can be read, as the kernel knows it: it is given as a set of signals to a call that reads it and then refuses what is to be done with
-/// it (the way of Abseil's `AddressIsReadable`).
-pub fn is_readable(address: usize) -> bool {
-    const NO_WAY_OF_CHANGING: usize = usize::MAX;
-    // SAFETY: the call changes nothing, and copes with any address.
-    let refusal = unsafe { syscall6(libc::SYS_rt_sigprocmask, NO_WAY_OF_CHANGING, address, 0, 8, 0, 0) };
-    refusal == -(libc::EINVAL as isize)
-}
-
 /// Asks for huge pages in a range. A refusal costs nothing but speed.
 pub fn advise_huge(at: usize, bytes: usize) {
     // SAFETY: advice changes no contents.

@@ -52,13 +52,22 @@ pub fn sleep_ns(nanoseconds: i64) {
 }
 
 /// Whether the kernel can read the word at `address`: it cannot where nothing is mapped, and on a guard page (`MADV_GUARD_INSTALL`, Linux 6.13), which
-/// `/proc/self/maps` does not tell from its surroundings. `true` also if the kernel would not say. Changes nothing.
-pub fn is_readable(address: usize) -> bool {
+/// `/proc/self/maps` does not tell from its surroundings. `None` if it would not say (a sandbox). Changes nothing. (The way of Abseil's `AddressIsReadable`.)
+pub fn readable(address: usize) -> Option<bool> {
     // Not one of the three things to do with a mask: the kernel fetches the new mask first, and then refuses.
     const NO_SUCH_THING: usize = 0xff;
     // SAFETY: nothing is written.
     let answer = unsafe { syscall6(libc::SYS_rt_sigprocmask, NO_SUCH_THING, address, 0, 8, 0, 0) };
-    answer != -(libc::EFAULT as isize)
+    match -answer as i32 {
+        libc::EINVAL => Some(true),
+        libc::EFAULT => Some(false),
+        _ => None,
+    }
+}
+
+/// The same, for who must not miss what stands there: `true` if the kernel would not say.
+pub fn is_readable(address: usize) -> bool {
+    readable(address) != Some(false)
 }
 
 /// Copies the words from `from` on, which are of one page, as far as they can be read. By the kernel, which does not mind if they cannot (a mapping whose file was cut short); where it is forbidden to (a

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::{end, fixtures, gcshim, support};
+use super::{end, gcshim, support};
 
 #[test]
 fn the_doctor_finds_nothing_wrong_with_the_interpreters_of_this_machine() {
