@@ -48,8 +48,7 @@ const ENDS: u8 = 3;
 
 /// Objects since the last look at the interpreter; where threads count at the same time some are lost.
 static UNSEEN: AtomicU32 = AtomicU32::new(LOOK_EVERY);
-/// It is looked at on each so many objects, the first included: on each, it took a thirtieth of an interpreter's start, which makes 80,000; hundreds are made between its being
-/// initialized and the program's first line.
+/// It is looked at on each so many objects, the first included: on each, it took a hundredth of an interpreter's start. Hundreds are made between its being initialized and the program's first line.
 const LOOK_EVERY: u32 = 32;
 
 macro_rules! hooks {

@@ -66,6 +66,7 @@ impl Meta {
         };
         let last = self.count - 1;
         let end = self.ranges.get(found).map_or(at, |r| r.1);
+        let written = written.min(end - at);
         self.ranges.swap(found, last);
         self.count = last;
         // SAFETY: the range is a mapping of ours, listed until now; the caller gave up its use.
@@ -85,7 +86,7 @@ impl Meta {
         // SAFETY: the caller's.
         unsafe {
             if written <= WIPED_BYTES_MAX {
-                core::ptr::write_bytes(at as *mut u8, 0, written.min(bytes));
+                core::ptr::write_bytes(at as *mut u8, 0, written);
             } else if !memory::discard(at, bytes) {
                 return false;
             }
