@@ -79,15 +79,11 @@ pub fn allocate_slow(size: usize, domain: Domain) -> *mut u8 {
     if modes::on(modes::BIRTHS) {
         return allocate_noted(size, domain);
     }
-    if modes::hides_direct(domain) && size <= MAX_SLAB_SIZE {
-        // What the table would have found.
-        // SAFETY: as in allocate_class; the empty slab has no block.
-        let block = unsafe { slab::take(cache::bin(cache::mine(), domain, size_class::class_of(size))) };
-        if !block.is_null() {
-            return block;
-        }
-    }
-    allocate_patiently(size, domain)
+    // What the table would have found.
+    // SAFETY: as in allocate_class; the empty slab has no block.
+    let first = || unsafe { slab::take(cache::bin(cache::mine(), domain, size_class::class_of(size))) };
+    let block = if modes::hides_direct(domain) && size <= MAX_SLAB_SIZE { first() } else { null_mut() };
+    if block.is_null() { allocate_patiently(size, domain) } else { block }
 }
 
 /// A block; if memory is short, once more when what is retained has been looked through.
