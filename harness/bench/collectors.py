@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The modes that reclaim, against glibc's malloc and against the Boehm collector, with `free` honoured and with `free` ignored.
 
-    harness/bench/collectors.py [--python PYTHON] [--library LIB] [--runs 5] [--only script,pyperformance,build,suite,native,pauses] [--columns NAME,...] [--programs NAME,...]
+    harness/bench/collectors.py [--python PYTHON] [--library LIB] [--runs 5] [--only script,pyperformance,build,suite,native,programs,pauses] [--columns NAME,...] [--programs NAME,...]
 
 Every row is one program under each column in turn, `--runs` times; the cells are ratios of medians to glibc's, CPU seconds (all processes and threads,
 snapshots too) and peak resident memory. `fails`: the program crashed or did not come to an end under that column.
 
 pyperformance (from the package index) goes into harness/.work/envs, the Boehm collector is built by harness/bench/boehm.sh. `build` builds a C extension with setup.py,
-everything preloaded, compiler and linker too.
+everything preloaded, compiler and linker too. `programs` are the real programs of programs.py.
 """
 import glob
 import json
@@ -19,6 +19,7 @@ import tempfile
 
 import measuring
 from measuring import HERE, ROOT, WORK, Column, Table, in_turn
+from programs import programs as real_programs
 
 # Script, its arguments, loops: each about half a second.
 PYPERFORMANCE = [
@@ -113,38 +114,57 @@ def suite(options):
         rows("CPython's own tests", chosen(options, python_columns(options)), options, commands)
 
 
-def native(options):
+def native_programs():
+    """(name, command) of the programs under `native`, built if need be."""
     folder = os.path.join(WORK, "native")
     os.makedirs(folder, exist_ok=True)
-    programs = []
     for source in sorted(glob.glob(os.path.join(HERE, "native", "*.c"))):
         name = os.path.splitext(os.path.basename(source))[0]
         target = os.path.join(folder, name)
         if not os.path.exists(target) or os.path.getmtime(target) < os.path.getmtime(source):
             flags = ["-std=gnu11", "-O2", "-pthread", "-fno-builtin", "-Wall", "-Wextra"]
             subprocess.run([os.environ.get("CC", "cc"), *flags, source, "-o", target], check=True)
-        programs.append((name, [target], None))
-    rows("Native programs", chosen(options, native_columns(options)), options, programs)
+        yield name, [target]
+
+
+def native(options):
+    rows("Native programs", chosen(options, native_columns(options)), options, [(*program, None) for program in native_programs()])
+
+
+def programs(options):
+    """Real programs, each with all processes that it starts; Debian's redis-server has jemalloc in the place of glibc's malloc where nothing is preloaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        there = []
+        for name, needed, command in real_programs(folder):
+            if missing := [tool for tool in needed if not shutil.which(tool)]:
+                print(f"{name} is left out: {', '.join(missing)} not installed", flush=True)
+            else:
+                there.append((name, [shutil.which(command[0]), *command[1:]], folder))
+        rows("Real programs", chosen(options, native_columns(options)), options, there)
 
 
 def pauses(options):
-    """How long the program stood still for collections, from its own records."""
-    command = [options.python, os.path.join(HERE, "python", "alloc_heavy.py"), "20"]
-    print("\nPauses of the alloc-heavy script\n\n| mode | sweeps | full collections | mean, ms | worst, ms |\n|---|---|---|---|---|")
-    for column in shim_columns(options.library)[1:]:
-        with tempfile.TemporaryDirectory() as folder:
-            report = os.path.join(folder, "report")
-            column.variables["GCSHIM_REPORT"] = report
-            if column.once(command) is None:
-                sys.exit(f"{column.name} failed")
-            records = [json.loads(line) for line in open(report)] if os.path.exists(report) else []
+    """How long programs stood still for collections, from their own records, one run each."""
+    commands = [("alloc-heavy script", [options.python, os.path.join(HERE, "python", "alloc_heavy.py"), "20"]), *native_programs()]
+    print("\nPauses\n\n| program | mode | sweeps | full collections | median, ms | mean, ms | worst, ms |\n|---|---|---|---|---|---|---|")
+    for name, command in commands:
+        if options.programs and name not in options.programs:
+            continue
+        for column in shim_columns(options.library)[1:]:
+            with tempfile.TemporaryDirectory() as folder:
+                report = os.path.join(folder, "report")
+                column.variables["GCSHIM_REPORT"] = report
+                if column.once(command) is None:
+                    sys.exit(f"{name} failed with {column.name}")
+                records = [json.loads(line) for line in open(report)] if os.path.exists(report) else []
             for r in records:
                 if r["kind"] == "collections":
-                    mean, worst = r["pause_us"] / (r["sweeps"] + r["full"]) / 1000, r["pause_us_max"] / 1000
-                    print(f"| {column.name} | {r['sweeps']} | {r['full']} | {mean:.2f} | {worst:.2f} |", flush=True)
+                    mean = r["pause_us"] / (r["sweeps"] + r["full"])
+                    times = " | ".join(f"{us / 1000:.2f}" for us in (r["pause_us_median"], mean, r["pause_us_max"]))
+                    print(f"| {name} | {column.name} | {r['sweeps']} | {r['full']} | {times} |", flush=True)
 
 
-PARTS = {"script": script, "pyperformance": pyperformance, "build": build, "suite": suite, "native": native, "pauses": pauses}
+PARTS = {"script": script, "pyperformance": pyperformance, "build": build, "suite": suite, "native": native, "programs": programs, "pauses": pauses}
 
 
 def main():

@@ -206,7 +206,13 @@ fn a_freed_block_with_a_mapping_of_its_own_keeps_its_place_and_not_its_memory() 
         let kib: u64 = words[2].parse().unwrap();
         assert!((64 << 10..128 << 10).contains(&kib), "{}", outcome.describe());
         // 2.5 GiB that count for a 64th of it, and 2 MiB at least between two sweeps.
-        let sweeps: u64 = report::of_kind(&outcome.records, "collections").iter().map(|r| r["sweeps"].as_u64().unwrap()).sum();
+        let records = report::of_kind(&outcome.records, "collections");
+        let sweeps: u64 = records.iter().map(|r| r["sweeps"].as_u64().unwrap()).sum();
         assert!(sweeps <= 20, "{}", outcome.describe());
+        for record in records {
+            let [median, longest, all] =
+                ["pause_us_median", "pause_us_max", "pause_us"].map(|field| record[field].as_u64().unwrap());
+            assert!(0 < median && median <= longest && longest <= all, "{}", outcome.describe());
+        }
     }
 }

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 
 use super::exchange::{self, Exchange};
 use super::pace::{self, Level, Pace};
+use super::pauses::PAUSES;
 use super::records::Totals;
 use super::{attached, condemned, lost_objects, request, sweep};
 use crate::audit::settings::Settings;
@@ -148,6 +149,7 @@ pub unsafe fn after_fork_in_child(threads_are_gone: bool) {
     for flag in [&ASKED, &CONDEMNING, &FULL_UNDER_WAY] {
         flag.store(false, Release);
     }
+    PAUSES.forget();
     COLLECTS_IN.store(process::id(), Release);
 }
 
@@ -357,7 +359,7 @@ impl Collector {
         self.totals.sweeps += 1;
         self.totals.reused_bytes += reused;
         self.totals.kept_bytes = exchange.header.kept_bytes.load(Acquire);
-        self.note_pause(exchange);
+        PAUSES.note(exchange.handoff.pause_ns.load(Acquire));
         self.failures = 0;
         let now = clock::monotonic_ns();
         let (reading, since) = (exchange.header.reading_ns.load(Acquire), started_ns.saturating_sub(self.last_ns));
@@ -378,7 +380,7 @@ impl Collector {
             return self.full_failed();
         }
         self.totals.full += 1;
-        self.note_pause(&exchange);
+        PAUSES.note(exchange.handoff.pause_ns.load(Acquire));
         let Some(full) = &exchange.full else { return self.full_failed() };
         let before = retained::bytes();
         CONDEMNING.store(true, Release);
@@ -400,12 +402,6 @@ impl Collector {
         if condemned > 0 {
             self.sweep(stack_pointer);
         }
-    }
-
-    fn note_pause(&mut self, exchange: &Exchange) {
-        let pause = exchange.handoff.pause_ns.load(Acquire);
-        self.totals.pause_ns += pause;
-        self.totals.pause_ns_max = self.totals.pause_ns_max.max(pause);
     }
 
     fn set_due(&mut self, (due, hard_limit): (usize, usize)) {

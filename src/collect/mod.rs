@@ -17,6 +17,7 @@ pub mod hits;
 pub mod lost_objects;
 mod near;
 pub mod pace;
+mod pauses;
 pub mod records;
 pub mod request;
 pub mod sweep;

@@ -3,6 +3,7 @@
 use core::fmt::Write;
 
 use super::cycle;
+use super::pauses::PAUSES;
 use crate::audit::settings::Settings;
 use crate::finalizers::table;
 use crate::sys::text::Writer;
@@ -21,26 +22,14 @@ pub struct Totals {
     pub condemned_bytes: u64,
     /// Lost objects whose references were dropped.
     pub dropped_objects: u64,
-    /// Pauses together, ns.
-    pub pause_ns: u64,
-    /// The longest pause, ns.
-    pub pause_ns_max: u64,
     /// Bytes that the last sweep kept, since words lead to them.
     pub kept_bytes: u64,
 }
 
 impl Totals {
     /// Nothing yet.
-    pub const NONE: Totals = Totals {
-        sweeps: 0,
-        full: 0,
-        reused_bytes: 0,
-        condemned_bytes: 0,
-        dropped_objects: 0,
-        pause_ns: 0,
-        pause_ns_max: 0,
-        kept_bytes: 0,
-    };
+    pub const NONE: Totals =
+        Totals { sweeps: 0, full: 0, reused_bytes: 0, condemned_bytes: 0, dropped_objects: 0, kept_bytes: 0 };
 }
 
 /// Writes the record, if there was a collection and a report is asked for. `pid` is the process's.
@@ -55,7 +44,7 @@ pub fn write(settings: &Settings, pid: i32) {
     let _ = writeln!(
         w,
         "{{\"kind\":\"collections\",\"pid\":{pid},\"sweeps\":{},\"full\":{},\"reused_bytes\":{},\"condemned_bytes\":{},\"dropped_objects\":{},\"kept_bytes\":{},\
-         \"finalizers_run\":{run},\"resurrected\":{resurrected},\"links_emptied\":{},\"pause_us\":{},\"pause_us_max\":{}}}",
+         \"finalizers_run\":{run},\"resurrected\":{resurrected},\"links_emptied\":{},\"pause_us\":{},\"pause_us_median\":{},\"pause_us_max\":{}}}",
         t.sweeps,
         t.full,
         t.reused_bytes,
@@ -63,8 +52,9 @@ pub fn write(settings: &Settings, pid: i32) {
         t.dropped_objects,
         t.kept_bytes,
         links::cleared(),
-        t.pause_ns / 1000,
-        t.pause_ns_max / 1000,
+        PAUSES.total_us(),
+        PAUSES.median_us(),
+        PAUSES.longest_us(),
     );
     w.flush();
 }
