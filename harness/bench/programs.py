@@ -18,7 +18,7 @@ from measuring import Column, Table, in_turn
 REDIS = r"""
 redis-server --port 0 --unixsocket "$PWD/s" --dir "$PWD" --save '' --appendonly no >log 2>&1 &
 server=$!
-until redis-cli -s s ping >/dev/null 2>&1; do sleep 0.02; done
+until redis-cli -s s ping >/dev/null 2>&1; do kill -0 $server 2>/dev/null || exit 1; sleep 0.02; done
 redis-benchmark -s s -n 15000 -c 20 -r 100000 -d 100 -q -t set,get,incr,lpush,rpush,lpop,sadd,hset,zadd,mset >/dev/null 2>&1 || exit 1
 redis-cli -s s shutdown nosave
 wait $server
