@@ -13,6 +13,9 @@ use crate::sys::memory::{self, GRANULE, PAGE};
 /// Blocks larger than this get a mapping of their own, which goes back to the system as a whole.
 pub const MAX_LARGE_BYTES: usize = 16 << 20;
 
+/// Spans of which more than this part is left over lie in sparse regions: a block of a size class is as much larger than asked for at most.
+const SPARSE_PART: usize = 8;
+
 /// A span for one block of at least `size` bytes at a multiple of `align`, a power of two. Null when out of memory.
 pub fn new_single(size: usize, align: usize, domain: Domain) -> *mut Span {
     let align = align.max(GRANULE);
@@ -29,8 +32,10 @@ pub fn new_single(size: usize, align: usize, domain: Domain) -> *mut Span {
         }
     };
     if bytes <= MAX_LARGE_BYTES && align <= MAX_LARGE_BYTES {
+        // What is left of the last granule, nobody touches: side by side with slabs of small blocks huge pages would make it resident.
+        let sparse = bytes - block > bytes / SPARSE_PART;
         let mut pool = POOL.lock();
-        if let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, align, false) {
+        if let Some((base, zeroed)) = take_granules(&mut pool, bytes / GRANULE, align, sparse) {
             let span = publish(&mut pool, base, bytes, kind::LARGE, fill(zeroed));
             if span.is_null() {
                 give_granules(&mut pool, base, bytes / GRANULE);
