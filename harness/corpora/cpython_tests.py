@@ -105,6 +105,9 @@ ENDLESS = [
     ("test.test_socket", None, "*VSOCK*"),
     ("test.test__xxsubinterpreters", "3.11", "*thread*"),
     ("test.test_interpreters", "3.11", "*thread*"),
+    # gh-125451, mended in 3.13.1: on 3.13.0, without the shim, it did not end in 4 of 300 runs.
+    ("test.test_concurrent_futures", "3.13", "*Forkserver*.test_shutdown_deadlock_pickle"),
+    ("test.test_concurrent_futures.test_deadlock", "3.13", "*Forkserver*.test_shutdown_deadlock_pickle"),
 ]
 
 
