@@ -19,7 +19,7 @@ import tempfile
 
 import measuring
 from measuring import HERE, ROOT, WORK, Column, Table, in_turn
-from programs import programs as real_programs
+from programs import installed_programs
 
 # Script, its arguments, loops: each about half a second.
 PYPERFORMANCE = [
@@ -134,13 +134,7 @@ def native(options):
 def programs(options):
     """Real programs, each with all processes that it starts; Debian's redis-server has jemalloc in the place of glibc's malloc where nothing is preloaded."""
     with tempfile.TemporaryDirectory() as folder:
-        there = []
-        for name, needed, command in real_programs(folder):
-            if missing := [tool for tool in needed if not shutil.which(tool)]:
-                print(f"{name} is left out: {', '.join(missing)} not installed", flush=True)
-            else:
-                there.append((name, [shutil.which(command[0]), *command[1:]], folder))
-        rows("Real programs", chosen(options, native_columns(options)), options, there)
+        rows("Real programs", chosen(options, native_columns(options)), options, installed_programs(folder, options.programs))
 
 
 def pauses(options):

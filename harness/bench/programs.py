@@ -77,6 +77,17 @@ def programs(folder):
     ]
 
 
+def installed_programs(folder, wanted=None):
+    """(name, command, folder) of those that are installed, or of the wanted ones among them; those that are not are named."""
+    for name, needed, command in programs(folder):
+        if wanted and name not in wanted:
+            continue
+        if missing := [tool for tool in needed if not shutil.which(tool)]:
+            print(f"{name} is left out: {', '.join(missing)} not installed", flush=True)
+        else:
+            yield name, [shutil.which(command[0]), *command[1:]], folder
+
+
 def main():
     parser = measuring.parser(__doc__)
     parser.add_argument("--runs", type=int, default=5)
@@ -87,14 +98,8 @@ def main():
     columns = [Column("none"), Column("gcshim", options.library, GCSHIM_AUDIT="never"), *(Column(name, library) for name, library in peers)]
     table = Table(f"Real programs, {options.runs} runs", columns)
     with tempfile.TemporaryDirectory() as folder:
-        for name, needed, command in programs(folder):
-            missing = [tool for tool in needed if not shutil.which(tool)]
-            if options.programs and name not in options.programs:
-                continue
-            if missing:
-                print(f"{name} is left out: {', '.join(missing)} not installed", flush=True)
-                continue
-            table.add(name, in_turn([shutil.which(command[0]), *command[1:]], columns, options.runs, folder))
+        for name, command, _ in installed_programs(folder, options.programs):
+            table.add(name, in_turn(command, columns, options.runs, folder))
     table.end()
 
 

@@ -6,19 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "resident.h"
+
 enum { BLOCKS = 80000, OWN = 4000, BYTES = 500 };
 
 static char *own[OWN], *first[BLOCKS], *third[BLOCKS / 2], *other[BLOCKS / 4];
 static pthread_barrier_t filled, done;
-
-static long resident(void) {
-    char text[100] = "";
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || !fgets(text, sizeof text, f))
-        exit(1);
-    fclose(f);
-    return strtol(strchr(text, ' '), NULL, 10) * sysconf(_SC_PAGESIZE) >> 20;
-}
 
 static void *fill_and_wait(void *unused) {
     for (int i = 0; i < BLOCKS; i++)
@@ -45,19 +38,19 @@ int main(void) {
     pthread_t maker, taker;
     pthread_create(&maker, NULL, fill_and_wait, NULL);
     pthread_barrier_wait(&filled);
-    long full = resident();
+    long full = resident_kib() >> 10;
     for (int i = 0; i < BLOCKS; i += 2)
         free(first[i]);
     pthread_create(&taker, NULL, fill_the_gaps, NULL);
     pthread_join(taker, NULL);
-    long filled_again = resident();
+    long filled_again = resident_kib() >> 10;
     for (int i = 1; i < BLOCKS; i += 2)
         free(first[i]);
     for (int i = 0; i < BLOCKS / 2; i++)
         free(third[i]);
     for (int i = 0; i < BLOCKS / 4; i++)
         memset(other[i] = malloc(4 * BYTES), 1, 4 * BYTES);
-    printf("%ld %ld %ld\n", full, filled_again, resident());
+    printf("%ld %ld %ld\n", full, filled_again, resident_kib() >> 10);
     pthread_barrier_wait(&done);
     pthread_join(maker, NULL);
     return 0;

@@ -2,31 +2,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "resident.h"
 
 enum { SMALL = 1000000, LARGE = 300 };
 
 static void *small[SMALL], *large[LARGE];
-
-static long resident(void) {
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-        exit(1);
-    fclose(f);
-    return pages * sysconf(_SC_PAGESIZE) >> 20;
-}
 
 int main(void) {
     for (int i = 0; i < SMALL; i++)
         memset(small[i] = malloc(200), 1, 200);
     for (int i = 0; i < LARGE; i++)
         memset(large[i] = malloc(1 << 20), 1, 1 << 20);
-    long peak = resident();
+    long peak = resident_kib() >> 10;
     for (int i = 0; i < SMALL; i++)
         free(small[i]);
     for (int i = 0; i < LARGE; i++)
         free(large[i]);
-    printf("%ld %ld\n", peak, resident());
+    printf("%ld %ld\n", peak, resident_kib() >> 10);
     return 0;
 }
