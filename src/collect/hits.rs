@@ -8,6 +8,7 @@ use crate::heap::view;
 use crate::meta::Array;
 use crate::sys::bits;
 use crate::sys::memory::GRANULE;
+use crate::sys::prefetch;
 
 /// Bytes that share a bit: blocks begin and end at multiples of it.
 const STEP: usize = 16;
@@ -60,7 +61,7 @@ impl Hits {
         let mut at = start;
         while at < end {
             let stop = end.min(at + 8 * near::WORDS);
-            (at..stop).step_by(64).for_each(|line| prefetch(line + AHEAD_BYTES));
+            (at..stop).step_by(64).for_each(|line| prefetch::to_read(line + AHEAD_BYTES));
             // SAFETY: the caller's duty. Volatile: the memory belongs to the program and is typed differently there. There is a row number for each granule of the range,
             // and a row for each number.
             unsafe {
@@ -107,21 +108,11 @@ impl Ahead {
     #[inline]
     pub fn swap(&mut self, start: usize, end: usize) -> (usize, usize) {
         for line in (start..end.min(start + FETCHED_BYTES)).step_by(64) {
-            prefetch(line);
+            prefetch::to_read(line);
         }
         self.next = (self.next + 1) % Ahead::RUNS;
         self.runs.get_mut(self.next).map_or((0, 0), |slot| core::mem::replace(slot, (start, end)))
     }
-}
-
-/// Has the line at an address fetched, if there is one.
-#[inline(always)]
-fn prefetch(_at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: fetching changes nothing, and an address that leads nowhere is ignored.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(_at as *const i8)
-    };
 }
 
 /// The bits of one span.

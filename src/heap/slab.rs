@@ -17,7 +17,9 @@ use super::remote;
 use super::retained;
 use super::span::Span;
 use super::wiping;
+use crate::sys::bits;
 use crate::sys::local;
+use crate::sys::prefetch;
 
 /// Bytes of blocks carved at a time, but never more than the rest of a word of bits.
 const CARVE_BYTES: u32 = 16 << 10;
@@ -138,11 +140,29 @@ pub unsafe fn advance(span: *mut Span) -> bool {
         for _ in 0..words {
             if (*span).free.get_unchecked(at).load(Relaxed) != 0 {
                 (*span).set_cursor(at);
+                if (*span).had_remote.load(Relaxed) {
+                    fetch(span, at);
+                }
                 return true;
             }
             at = if at + 1 < words { at + 1 } else { 0 };
         }
         false
+    }
+}
+
+/// Has the first lines of the free blocks among `64 * at` and following fetched. They are handed out next, and where other threads free, another processor has them.
+///
+/// # Safety
+/// `span` is a slab, and `at` is below the number of words.
+unsafe fn fetch(span: *mut Span, at: usize) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let bytes = (*span).block_bytes;
+        let base = (*span).base + 64 * at * bytes;
+        for block in bits::set_in((*span).free.get_unchecked(at).load(Relaxed)) {
+            prefetch::to_write(base + block as usize * bytes);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::blocks::{DEAD, HELD, MARKED, QUIET};
 use super::exchange::Exchange;
 use super::{BlockId, Blocks, Hit, Parts, Shapes, Statics, Walk};
 use crate::meta::Array;
+use crate::sys::prefetch;
 
 /// Blocks that are marked and not yet scanned. Each block enters at most once, so there is room for all.
 pub struct Frontier {
@@ -223,16 +224,6 @@ impl<'a, S: Shapes> Marker<'a, S> {
 /// Asks for the cache lines where a block begins, without waiting for them.
 #[inline]
 fn fetch(address: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address does nothing that can be seen.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address as *const i8);
-        _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(64) as *const i8);
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        core::arch::asm!("prfm pldl1keep, [{0}]", "prfm pldl1keep, [{0}, #64]", in(reg) address, options(nostack, readonly));
-    }
+    prefetch::to_read(address);
+    prefetch::to_read(address.wrapping_add(64));
 }

@@ -11,6 +11,7 @@ pub mod local;
 pub mod lock;
 pub mod memory;
 pub mod own_stack;
+pub mod prefetch;
 pub mod process;
 pub mod raw;
 pub mod registers;
